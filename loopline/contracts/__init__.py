@@ -1,0 +1,94 @@
+"""The contracts: every message class, by its own name.
+
+The generated modules mirror proto/; programs import from here.
+"""
+
+from loopline.contracts.dataset.v1.annotation_pb2 import BoundingBox, Mask, Polygon, Shape
+from loopline.contracts.dataset.v1.dataset_pb2 import DatasetCommitted, TreeRef
+from loopline.contracts.flow.v1.flow_pb2 import FlowCommitted
+from loopline.contracts.ingest.v1.ingest_pb2 import (
+    BucketLocation,
+    ImportChunk,
+    ImportImages,
+    ImportRules,
+    JoinImport,
+)
+from loopline.contracts.labeling.v1.labeling_pb2 import (
+    JobState,
+    LabelingJobCommitted,
+    LabelsSubmitted,
+    NotificationSent,
+    OpenLabelingJob,
+)
+from loopline.contracts.lineage.v1.lineage_pb2 import (
+    Actor,
+    Agent,
+    ArtefactKind,
+    ArtefactRef,
+    Commit,
+    Environment,
+    Run,
+    RunKind,
+)
+from loopline.contracts.model.v1.model_pb2 import (
+    AliasMoved,
+    Evaluation,
+    ModelCommitted,
+    ModelFile,
+    Preprocessing,
+    PromotionDeclined,
+    TrainModel,
+)
+from loopline.contracts.prediction.v1.prediction_pb2 import (
+    ApplyModel,
+    JoinPredictions,
+    PredictChunk,
+    PredictionsCommitted,
+)
+from loopline.contracts.routing.v1.routing_pb2 import DeliveryCommitted, JoinRouting, RouteChunk
+from loopline.contracts.work.v1.work_pb2 import ChunkCompleted, RunChanged, RunState
+
+__all__ = [
+    "Actor",
+    "Agent",
+    "AliasMoved",
+    "ApplyModel",
+    "ArtefactKind",
+    "ArtefactRef",
+    "BoundingBox",
+    "BucketLocation",
+    "ChunkCompleted",
+    "Commit",
+    "DatasetCommitted",
+    "DeliveryCommitted",
+    "Environment",
+    "Evaluation",
+    "FlowCommitted",
+    "ImportChunk",
+    "ImportImages",
+    "ImportRules",
+    "JobState",
+    "JoinImport",
+    "JoinPredictions",
+    "JoinRouting",
+    "LabelingJobCommitted",
+    "LabelsSubmitted",
+    "Mask",
+    "ModelCommitted",
+    "ModelFile",
+    "NotificationSent",
+    "OpenLabelingJob",
+    "Polygon",
+    "PredictChunk",
+    "PredictionsCommitted",
+    "Preprocessing",
+    "PromotionDeclined",
+    "RouteChunk",
+    "Run",
+    "RunChanged",
+    "RunKind",
+    "RunState",
+    "Shape",
+    "TrainModel",
+    "TreeRef",
+]
