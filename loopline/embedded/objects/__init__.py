@@ -1,0 +1,1 @@
+"""S3-compatible servers that can be started on this machine."""

@@ -1,0 +1,1 @@
+"""Object storage, the commit log, dataset trees and projections."""

@@ -1,0 +1,1 @@
+"""What training, inference and ingest must do to pixels in exactly the same way."""
