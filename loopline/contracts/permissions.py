@@ -1,0 +1,96 @@
+"""What each service may say and hear on the bus, derived from the catalog: least privilege."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loopline.contracts import catalog
+from loopline.contracts.catalog import DEFAULT_POOL, EVENTS, Stream
+
+READABLE = (Stream.COMMITS, Stream.EVENTS)
+"""The streams that every service may read; queues are read through durables only."""
+FOLLOWERS = ("annotate", "inference", "lineage", "console")
+"""Services that follow a stream from any point with ephemeral consumers of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Subjects a NATS user may publish and subscribe to."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
+def permissions(service: str, pools: tuple[str, ...] = (DEFAULT_POOL,), workspace: str = "default") -> Permissions:
+    """Return what `service` may do ("user" and "external" are the SDK's and a customer's)."""
+    own = [event.subject(workspace) for event in EVENTS if service in event.publishers]
+    reading = [subject for stream in READABLE for subject in _reading(stream)]
+    consuming = [
+        subject
+        for event in EVENTS
+        for durable in event.durables
+        if durable.service == service
+        for pool in (pools if "pool" in event.tokens else (DEFAULT_POOL,))
+        for subject in _consuming(event.stream, event.durable_name(service, workspace, pool))
+    ]
+    publish = {*own, *reading, *consuming, "$JS.API.INFO"}
+    if service in catalog.SERVICES:
+        publish.add(f"{catalog.PREFIX}.{workspace}.dead.{service}.>")
+    if service == "router":
+        publish.update(_consuming(Stream.ADVISORIES, catalog.ADVISORY_DURABLE))
+        publish.update(f"$JS.API.STREAM.MSG.GET.{stream}" for stream in Stream)
+        publish.add(f"{catalog.PREFIX}.{workspace}.dead.>")
+    if service in FOLLOWERS or service == "user":
+        publish.update(s for stream in READABLE for s in _following(stream))
+    if service == "user":
+        publish.update(_dead_letters())
+        publish.update(_observing())
+    if service == "external":
+        publish = set(own)
+    inbox = f"_INBOX.{service}.>"
+    return Permissions(tuple(sorted(publish)), (inbox,))
+
+
+def _reading(stream: Stream) -> list[str]:
+    return [f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.>"]
+
+
+def _consuming(stream: Stream, durable: str) -> list[str]:
+    return [
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}",
+        f"$JS.API.CONSUMER.INFO.{stream}.{durable}",
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.ACK.{stream}.{durable}.>",
+    ]
+
+
+def _following(stream: Stream) -> list[str]:
+    return [
+        f"$JS.API.CONSUMER.CREATE.{stream}",
+        f"$JS.API.CONSUMER.CREATE.{stream}.>",
+        f"$JS.API.CONSUMER.DELETE.{stream}.*",
+        f"$JS.API.CONSUMER.INFO.{stream}.*",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*",
+        f"$JS.ACK.{stream}.>",
+        f"$JS.FC.{stream}.>",
+    ]
+
+
+def _dead_letters() -> list[str]:
+    """A user lists dead letters, removes one, and puts it back on the subject it came from."""
+    work = [e.subject("*") for e in EVENTS if e.stream in (Stream.WORK, Stream.RELABEL)]
+    return [
+        *work,
+        *_following(Stream.DEAD),
+        *_reading(Stream.DEAD),
+        f"$JS.API.STREAM.MSG.GET.{Stream.DEAD}",
+        f"$JS.API.STREAM.MSG.DELETE.{Stream.DEAD}",
+    ]
+
+
+def _observing() -> list[str]:
+    return [
+        s
+        for stream in Stream
+        for s in (f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.CONSUMER.LIST.{stream}", f"$JS.API.CONSUMER.INFO.{stream}.*")
+    ]
