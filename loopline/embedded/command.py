@@ -34,9 +34,9 @@ class Command:
 def die_with_parent() -> Callable[[], None]:
     """Return what a child runs between fork and exec, so that kill -9 of the parent leaves nothing.
 
-    The library is loaded here, before the fork. The parent is compared by pid afterwards because it may
-    have died before the request reached the kernel. Other systems than Linux have no such request: there
-    a killed parent leaves its children, which the next start finds by their ports.
+    The library is loaded here, before the fork. The parent is compared by pid afterwards because it
+    may have died before the request reached the kernel. Other systems than Linux have no such
+    request: there a killed parent leaves its children.
     """
     parent = os.getpid()
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None

@@ -1,8 +1,8 @@
 """Free loopback ports.
 
-Ports are taken from below the kernel's range for outgoing connections (32768 and up on Linux): a port of
-that range can be lost to any client's socket between the choice and the server's bind, or while a
-server that must come back on its port restarts.
+Ports are taken from below the kernel's range for outgoing connections (32768 and up on Linux): a
+port of that range can be lost to any client's socket between the choice and the server's bind, or
+while a server that must come back on its port restarts.
 """
 
 from __future__ import annotations
@@ -46,16 +46,36 @@ def choose(
     given = set(taken)
     chosen: dict[str, int] = {}
     for name, port in preferred.items():
-        if not port or port in given or not is_free(port, host):
-            port = _any_free(given, host)
-        chosen[name] = port
-        given.add(port)
+        wanted = port and port not in given and is_free(port, host)
+        chosen[name] = port if wanted else _any_free(given, host)
+        given.add(chosen[name])
     return chosen
+
+
+def choose_pair(
+    preferred: int, offset: int, *, host: str = "127.0.0.1", taken: Iterable[int] = ()
+) -> tuple[int, int]:
+    """Choose two ports that are `offset` apart, for servers that compute one from the other.
+
+    Raises:
+        PlatformError: No such pair was found.
+    """
+    given = set(taken)
+    for attempt in range(ATTEMPTS_MAX):
+        port = preferred if preferred and attempt == 0 else _random_port(LAST_PORT - offset)
+        pair = (port, port + offset)
+        if not given.intersection(pair) and all(is_free(each, host) for each in pair):
+            return pair
+    raise PlatformError(f"no two free ports {offset} apart on {host}", host=host)
 
 
 def _any_free(given: set[int], host: str) -> int:
     for _ in range(ATTEMPTS_MAX):
-        port = random.randrange(FIRST_PORT, LAST_PORT)  # noqa: S311
+        port = _random_port(LAST_PORT)
         if port not in given and is_free(port, host):
             return port
     raise PlatformError(f"no free port between {FIRST_PORT} and {LAST_PORT} on {host}", host=host)
+
+
+def _random_port(below: int) -> int:
+    return random.randrange(FIRST_PORT, below)  # noqa: S311
