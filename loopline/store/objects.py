@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from loopline.digests import is_digest, sha256_hex
 from loopline.errors import Corrupt
-from loopline.runtime.failpoints import failpoint
+from loopline.failpoints import failpoint
 from loopline.store.blobs import BlobInfo, BlobStore
 
 LIST_PAGE = 1000  # objects handed over from the listing thread at a time

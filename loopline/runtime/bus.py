@@ -1,0 +1,116 @@
+"""Publishing: commands, events and progress, as CloudEvents with trace context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import nats.errors
+import nats.js.errors
+import structlog
+from google.protobuf.message import Message
+from nats.aio.client import Client
+
+from loopline.clock import Clock
+from loopline.contracts import Agent, RunChanged, catalog, cloudevents
+from loopline.contracts.catalog import Event
+from loopline.errors import Conflict, Rejected, Transient
+from loopline import tracing
+from loopline.failpoints import failpoint
+from loopline.store.commits import timestamp
+from loopline.store.logstore import PUBLISH_TIMEOUT_S, WRONG_LAST_SEQUENCE
+
+log = structlog.get_logger()
+
+
+class Outlet(Protocol):
+    """Where published bytes go."""
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str], stream: str) -> None:
+        """Store the message; Transient if that is not confirmed, Conflict if an expectation fails."""
+        ...
+
+
+class JetStreamOutlet:
+    """An `Outlet` on JetStream, each publish awaited."""
+
+    def __init__(self, client: Client) -> None:
+        self._js = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str], stream: str) -> None:
+        """See `Outlet`."""
+        try:
+            await self._js.publish(subject, data, stream=stream, headers=dict(headers))
+        except nats.js.errors.APIError as error:
+            if error.err_code == WRONG_LAST_SEQUENCE:
+                raise Conflict(subject, 0) from error
+            raise Transient(f"the bus refused {subject}: {error.description}", subject=subject) from error
+        except nats.errors.MaxPayloadError as error:
+            raise Rejected(f"{subject}: {len(data)} bytes are more than the bus takes") from error
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            raise Transient(f"the bus did not confirm {subject}: {error!r}", subject=subject) from error
+
+
+class Bus:
+    """What a service publishes with.
+
+    Args:
+        outlet: Where it goes.
+        workspace: The workspace token of every subject.
+        source: The CloudEvents source: "loopline/ingest".
+        clock: Time.
+        agent: Named in progress reports.
+    """
+
+    def __init__(
+        self, outlet: Outlet, workspace: str, *, source: str, clock: Clock, agent: Agent | None = None
+    ) -> None:
+        self._outlet = outlet
+        self.workspace = workspace
+        self._source = source
+        self._clock = clock
+        self._agent = agent
+
+    async def send(
+        self, event: Event[Any], message: Message, *, id: str = "", once: bool = False, **tokens: str
+    ) -> None:
+        """Publish `message` and wait until it is stored.
+
+        Args:
+            event: Its row in the catalog.
+            message: What to say.
+            id: A deterministic id: the stream drops a second one within its window, and handlers are
+                idempotent past it.
+            once: Only if nothing was ever published on this subject (Conflict otherwise).
+            **tokens: The subject's tokens; `pool` is "default" if left out.
+        """
+        tokens = {"pool": catalog.DEFAULT_POOL} | tokens if "pool" in event.tokens else tokens
+        subject = event.subject(self.workspace, **tokens)
+        with tracing.publishing(subject, event.key) as trace:
+            headers, body = cloudevents.encode(
+                message, source=self._source, time=self._clock.now(), id=id, trace=trace
+            )
+            if id:
+                headers["Nats-Msg-Id"] = f"{event.key}/{id}"
+            if once:
+                headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+            failpoint("after_write")
+            await self._outlet.publish(subject, body, headers, event.stream)
+        failpoint("after_publish")
+
+    async def report(self, changed: RunChanged) -> None:
+        """Tell of a run's progress; a bus that does not answer is logged, not raised."""
+        changed.at.CopyFrom(timestamp(self._clock))
+        if self._agent is not None:
+            changed.agent.CopyFrom(self._agent)
+        subject = catalog.RUN_CHANGED.subject(self.workspace, run_id=changed.run_id)
+        headers, body = cloudevents.encode(
+            changed,
+            source=self._source,
+            time=self._clock.now(),
+            trace={"traceparent": tracing.current_traceparent()},
+        )
+        try:
+            await self._outlet.publish(subject, body, headers, catalog.RUN_CHANGED.stream)
+        except Transient as error:
+            log.warning("progress_lost", run_id=changed.run_id, reason=error.message)

@@ -1,0 +1,87 @@
+"""The HTTP endpoint of a service: /healthz, /readyz, /metrics, and its API if it has one."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from loopline.errors import Conflict, NotFound, Rejected, Transient
+
+SHUTDOWN_S = 5
+
+
+class HttpServer:
+    """Serves one application from this event loop.
+
+    Args:
+        api: The service's API, or None.
+        unready: Returns why the service is not ready, or "".
+        host: The address to bind.
+        port: The port; 0 lets the system choose.
+    """
+
+    def __init__(
+        self, api: FastAPI | None, unready: Callable[[], str], host: str, port: int
+    ) -> None:
+        app = api if api is not None else FastAPI(openapi_url=None)
+        _add_health(app, unready)
+        _add_errors(app)
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((host, port))
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
+        self._server = uvicorn.Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen; returns once requests are answered."""
+        self._task = asyncio.create_task(self._server._serve([self._socket]))
+        while not self._server.started and not self._task.done():
+            await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        """Finish open requests and close."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+
+def _add_health(app: FastAPI, unready: Callable[[], str]) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> Response:
+        return PlainTextResponse("ok")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> Response:
+        reason = unready()
+        return PlainTextResponse(reason or "ok", status_code=503 if reason else 200)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_errors(app: FastAPI) -> None:
+    statuses = {NotFound: 404, Rejected: 422, Conflict: 409, Transient: 503}
+    for kind, status in statuses.items():
+        app.add_exception_handler(kind, _answer(status))
+
+
+def _answer(status: int) -> Callable[[Request, Exception], Response]:
+    def answer(_: Request, error: Exception) -> Response:
+        return JSONResponse({"error": getattr(error, "message", str(error))}, status_code=status)
+
+    return answer

@@ -1,0 +1,168 @@
+"""From a message to a handler and back: decode, trace, time, and turn the outcome into ack, nak or term.
+
+Both loops (FastStream for short reactions, `worker` for long work) end here, so a message means the same
+in each. Poison is dead-lettered with its reason and never blocks a queue.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+from google.protobuf.message import Message
+from nats.aio.msg import Msg
+from opentelemetry import metrics
+
+from loopline.contracts import catalog, cloudevents
+from loopline.contracts.catalog import BACKOFF_S, Durable, Event
+from loopline.errors import LooplineError, Rejected, Transient
+from loopline import tracing
+from loopline.failpoints import current_handler
+
+log = structlog.get_logger()
+_duration = metrics.get_meter("loopline").create_histogram(
+    "loopline_handler_duration", unit="s", description="Time to handle one message."
+)
+
+Handler = Callable[[Any, "Delivery"], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a handler may know of the message beside its body."""
+
+    event_id: str
+    source: str
+    subject: str
+    sequence: int
+    attempt: int
+    traceparent: str = ""
+
+
+class DeadLetters(Protocol):
+    """Where messages go that nobody could handle."""
+
+    async def bury(self, message: Msg, event: Event[Any], reason: str, attempt: int) -> None:
+        """Store the message with the reason; idempotent by its stream sequence."""
+        ...
+
+
+class Processor:
+    """Handles the messages of one event for one service.
+
+    Args:
+        event: The catalog's row.
+        durable: The consumer's limits.
+        handler: `async (message, delivery) -> None`.
+        dead: Where poison goes.
+    """
+
+    def __init__(
+        self, event: Event[Any], durable: Durable, handler: Handler, dead: DeadLetters
+    ) -> None:
+        self.event = event
+        self.durable = durable
+        self._handler = handler
+        self._dead = dead
+
+    async def process(self, message: Msg) -> None:
+        """Handle one message and settle it. Never raises but for cancellation."""
+        current_handler.set(f"on_{self.event.key}")
+        headers = message.headers or {}
+        started = time.perf_counter()
+        attempt = message.metadata.num_delivered
+        with tracing.handling(self.event.key, message.subject, headers) as span:
+            try:
+                delivery, body = self._decode(message)
+                await self._handler(body, delivery)
+            except Exception as error:
+                outcome, reason = await self._settle(message, error, attempt), str(error)
+                tracing.failed(span, reason)
+                # A bug of ours needs its traceback; an error of the tree says all in its message.
+                unexpected = not isinstance(error, LooplineError)
+                log_outcome = log.error if unexpected else log.warning
+            else:
+                await message.ack()
+                outcome, reason, unexpected, log_outcome = "done", "", False, log.info
+            seconds = time.perf_counter() - started
+            log_outcome(
+                "message_handled",
+                event_key=self.event.key,
+                event_id=headers.get("ce-id", ""),
+                subject=message.subject,
+                outcome=outcome,
+                attempt=attempt,
+                duration_ms=round(seconds * 1000, 1),
+                **({"reason": reason} if reason else {}),
+                exc_info=unexpected,
+            )
+        _duration.record(seconds, {"event": self.event.key, "outcome": outcome})
+
+    def _decode(self, message: Msg) -> tuple[Delivery, Message]:
+        envelope = cloudevents.decode(message.headers, message.data, self.event.message)
+        meta = message.metadata
+        delivery = Delivery(
+            event_id=envelope.id,
+            source=envelope.source,
+            subject=message.subject,
+            sequence=meta.sequence.stream,
+            attempt=meta.num_delivered,
+            traceparent=envelope.traceparent,
+        )
+        return delivery, envelope.message
+
+    async def _settle(self, message: Msg, error: Exception, attempt: int) -> str:
+        """Decide a failed message's fate; return the outcome's name."""
+        if isinstance(error, Rejected) or attempt >= self.durable.max_deliver:
+            try:
+                await self._dead.bury(message, self.event, describe(error), attempt)
+            except LooplineError:
+                await message.nak(delay=BACKOFF_S[0])
+                return "dead_letter_failed"
+            await terminate(message, describe(error))
+            return "rejected" if isinstance(error, Rejected) else "exhausted"
+        delay = BACKOFF_S[min(attempt, len(BACKOFF_S)) - 1]
+        if isinstance(error, Transient) and error.retry_after_s is not None:
+            delay = error.retry_after_s
+        await message.nak(delay=delay)
+        return "retry"
+
+
+def describe(error: Exception) -> str:
+    """Return one line that says what went wrong."""
+    text = error.message if isinstance(error, LooplineError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:1000]
+
+
+async def terminate(message: Msg, reason: str) -> None:
+    """Tell the server never to deliver the message again, and why."""
+    await message._client.publish(message.reply, f"+TERM {reason}".encode())
+    message._ackd = True
+
+
+class StreamDeadLetters:
+    """Dead letters on the stream DEAD."""
+
+    def __init__(self, outlet: Any, workspace: str, service: str) -> None:
+        self._outlet = outlet
+        self._workspace = workspace
+        self._service = service
+
+    async def bury(self, message: Msg, event: Event[Any], reason: str, attempt: int) -> None:
+        """See `DeadLetters`."""
+        meta = message.metadata
+        headers = {
+            **{k: v for k, v in (message.headers or {}).items() if not k.startswith("Nats-")},
+            "Loopline-Dead-Reason": reason,
+            "Loopline-Dead-Stream": meta.stream,
+            "Loopline-Dead-Sequence": str(meta.sequence.stream),
+            "Loopline-Dead-Subject": message.subject,
+            "Loopline-Dead-Consumer": meta.consumer,
+            "Loopline-Dead-Attempts": str(attempt),
+            "Nats-Msg-Id": f"dead/{meta.stream}/{meta.sequence.stream}/{meta.consumer}",
+        }
+        subject = catalog.dead_subject(self._workspace, self._service, event.key)
+        await self._outlet.publish(subject, message.data, headers, catalog.Stream.DEAD)

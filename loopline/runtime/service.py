@@ -1,0 +1,277 @@
+"""What every service is: settings, a bus connection of its own, handlers, health, graceful stop.
+
+A service is a subclass of `Service` whose methods are marked `@on(event)` (short, FastStream) or
+`@work(event)` (long, worker loop). Nothing here knows any service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import nats
+import structlog
+from fastapi import FastAPI
+from faststream.nats import NatsBroker
+from faststream.security import SASLPlaintext
+from nats.aio.client import Client
+
+from loopline.clock import Clock, SystemClock
+from loopline.contracts import Agent, Environment
+from loopline.contracts.catalog import DEFAULT_POOL, Event, Stream
+from loopline.runtime import http, reactions, telemetry
+from loopline.runtime.bus import Bus, JetStreamOutlet, Outlet
+from loopline.runtime.chunks import Chunks
+from loopline.runtime.processing import Handler, Processor, StreamDeadLetters
+from loopline.runtime.settings import ServiceSettings
+from loopline.runtime.worker import Worker
+from loopline.store import runs
+from loopline.store.blobs import BlobStore, S3Blobs
+from loopline.store.commits import CommitLog
+from loopline.store.logstore import JetStreamLog, LogStore
+from loopline.store.objects import ObjectStore
+
+log = structlog.get_logger()
+H = TypeVar("H", bound=Callable[..., Any])
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+def on(event: Event[Any]) -> Callable[[H], H]:
+    """Mark a short, idempotent reaction to `event`."""
+    return _marked("_on", event)
+
+
+def work(event: Event[Any], concurrency: int | None = None) -> Callable[[H], H]:
+    """Mark the handler of a command whose work may be long; at most `concurrency` at once."""
+    return _marked("_work", (event, concurrency))
+
+
+def _marked(attribute: str, value: object) -> Callable[[H], H]:
+    def mark(method: H) -> H:
+        setattr(method, attribute, value)
+        return method
+
+    return mark
+
+
+class Service:
+    """Base of every service.
+
+    Subclasses set `name`, override `start`, `stop` and `api`, and mark handlers. `code` names the
+    packages whose source is part of the run key; the service's own by default.
+    """
+
+    name: ClassVar[str]
+    code: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        settings: Any,  # each service narrows it to its own settings class
+        *,
+        commits: LogStore,
+        events: LogStore,
+        outlet: Outlet,
+        blobs: BlobStore,
+        clock: Clock | None = None,
+        client: Client | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.agent: Agent = runs.this_agent(self.name)
+        self.environment: Environment = runs.environment(
+            runs.code_digest(*(self.code or (f"services.{self.name}",)))
+        )
+        source = f"loopline/{self.name}"
+        self.client = client
+        self.events = events
+        self.outlet = outlet
+        self.bus = Bus(
+            outlet, settings.workspace, source=source, clock=self.clock, agent=self.agent
+        )
+        self.log = CommitLog(commits, settings.workspace, source=source, clock=self.clock)
+        self.objects = ObjectStore(blobs, settings.workspace)
+        self.chunks = Chunks(self.bus, events, self.agent)
+
+    @property
+    def code_digest(self) -> str:
+        """Digest of the source that this service's results depend on."""
+        return self.environment.code_digest
+
+    async def start(self) -> None:
+        """Build adapters; called before the first message."""
+
+    async def stop(self) -> None:
+        """Close adapters; called after the last message."""
+
+    def api(self) -> FastAPI | None:
+        """Return the service's HTTP API, served beside health and metrics; None if it has none."""
+        return None
+
+    def ready(self) -> str:
+        """Return why the service is not ready, or ""."""
+        return ""
+
+    @classmethod
+    def reactions(cls) -> dict[str, Event[Any]]:
+        """Return the methods marked `@on`, by name."""
+        return {n: m._on for n, m in vars(cls).items() if hasattr(m, "_on")}
+
+    @classmethod
+    def works(cls) -> dict[str, tuple[Event[Any], int | None]]:
+        """Return the methods marked `@work`, by name."""
+        return {n: m._work for n, m in vars(cls).items() if hasattr(m, "_work")}
+
+
+async def connect(settings: ServiceSettings, service: str) -> Client:
+    """Connect to the bus as `service`, for ever reconnecting."""
+
+    async def on_error(error: Exception) -> None:
+        log.warning("bus_error", reason=repr(error))
+
+    return await nats.connect(
+        settings.nats_url,
+        name=service,
+        user=settings.nats_user or None,
+        password=settings.nats_password.get_secret_value() or None,
+        inbox_prefix=f"_INBOX.{service}".encode(),
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.5,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        error_cb=on_error,
+    )
+
+
+def _security(settings: ServiceSettings) -> SASLPlaintext | None:
+    if not settings.nats_user:
+        return None
+    return SASLPlaintext(settings.nats_user, settings.nats_password.get_secret_value())
+
+
+class Host:
+    """Runs one service in this process until it is told to stop."""
+
+    def __init__(self, service: Service, client: Client) -> None:
+        self.service = service
+        self._client = client
+        self._workers: list[Worker] = []
+        self._broker: NatsBroker | None = None
+        self._http: http.HttpServer | None = None
+
+    async def start(self) -> None:
+        """Start adapters, handlers and the HTTP endpoint, in this order."""
+        settings = self.service.settings
+        await self.service.start()
+        self._start_workers()
+        await self._start_reactions()
+        self._http = http.HttpServer(
+            self.service.api(), self._unready, settings.http_host, settings.http_port
+        )
+        await self._http.start()
+        log.info("service_started", http_port=self._http.port, workspace=settings.workspace)
+
+    async def stop(self) -> None:
+        """Take nothing new, drain, close."""
+        drain_s = self.service.settings.drain_s
+        if self._broker is not None:
+            await self._broker.stop()
+        await asyncio.gather(*(worker.stop(drain_s) for worker in self._workers))
+        await self.service.stop()
+        if self._http is not None:
+            await self._http.stop()
+        self.service.objects.close()
+        await self._client.close()
+        log.info("service_stopped")
+
+    def _processor(self, event: Event[Any], handler: Handler) -> Processor:
+        service = self.service
+        dead = StreamDeadLetters(service.outlet, service.settings.workspace, service.name)
+        return Processor(event, event.consumed_by(service.name), handler, dead)
+
+    def _start_workers(self) -> None:
+        service = self.service
+        js = self._client.jetstream()
+        for name, (event, concurrency) in service.works().items():
+            durable = event.durable_name(
+                service.name, service.settings.workspace, service.settings.pool
+            )
+            processor = self._processor(event, getattr(service, name))
+            worker = Worker(js, processor, durable, concurrency or service.settings.concurrency)
+            worker.start()
+            self._workers.append(worker)
+
+    async def _start_reactions(self) -> None:
+        service, settings = self.service, self.service.settings
+        if not service.reactions():
+            return
+        self._broker = NatsBroker(
+            settings.nats_url,
+            name=f"{service.name}-reactions",
+            security=_security(settings),
+            inbox_prefix=f"_INBOX.{service.name}".encode(),
+            max_reconnect_attempts=-1,
+            apply_types=False,
+            logger=None,
+        )
+        for name, event in service.reactions().items():
+            reactions.subscribe(
+                self._broker,
+                self._processor(event, getattr(service, name)),
+                event.subject(settings.workspace),
+                event.durable_name(service.name, settings.workspace, DEFAULT_POOL),
+            )
+        await self._broker.start()
+
+    def _unready(self) -> str:
+        if not self._client.is_connected:
+            return "the bus is not connected"
+        return self.service.ready()
+
+
+def run(service_class: type[Service], settings_class: type[ServiceSettings]) -> None:
+    """Run a service until SIGTERM or SIGINT: the whole of its `__main__`."""
+    import uvloop
+
+    settings = settings_class()
+    telemetry.configure_logging(service_class.name, settings.log_level)
+    uvloop.run(_run(service_class, settings))
+
+
+async def _run(service_class: type[Service], settings: ServiceSettings) -> None:
+    traces = telemetry.configure_traces(service_class.name, settings.otlp_endpoint)
+    telemetry.configure_metrics(service_class.name)
+    Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sig, stopping.set)
+    client = await connect(settings, service_class.name)
+    host = Host(build(service_class, settings, client), client)
+    try:
+        await host.start()
+        await stopping.wait()
+    finally:
+        await host.stop()
+        traces.shutdown()
+
+
+def build(service_class: type[Service], settings: ServiceSettings, client: Client) -> Service:
+    """Return the service over the real bus and storage."""
+    blobs = S3Blobs(
+        settings.s3_endpoint,
+        settings.s3_access_key,
+        settings.s3_secret_key.get_secret_value(),
+        settings.s3_bucket,
+        secure=settings.s3_secure,
+    )
+    return service_class(
+        settings,
+        commits=JetStreamLog(client, Stream.COMMITS),
+        events=JetStreamLog(client, Stream.EVENTS),
+        outlet=JetStreamOutlet(client),
+        blobs=blobs,
+        client=client,
+    )

@@ -1,0 +1,124 @@
+"""Runs: the key that makes equal work equal, and the record of what it ran on."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import platform
+import socket
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.struct_pb2 import Struct
+
+from loopline import __version__
+from loopline.clock import Clock, SystemClock
+from loopline.contracts import Actor, Agent, ArtefactRef, Environment, Run, RunKind
+from loopline.digests import digest_of
+from loopline.errors import Rejected
+from loopline.store.commits import timestamp
+
+
+def run_key(
+    kind: RunKind, inputs: Sequence[ArtefactRef], parameters: Mapping[str, Any], code_digest: str
+) -> str:
+    """Return the key of a piece of work: equal inputs, parameters and code give equal keys.
+
+    Inputs count by kind, name, digest and role; version numbers and order don't.
+    """
+    return digest_of(
+        {
+            "kind": RunKind.Name(kind),
+            "inputs": sorted([ref.kind, ref.name, ref.digest, ref.role] for ref in inputs),
+            "parameters": plain(parameters),
+            "code": code_digest,
+        }
+    )
+
+
+def new_run(
+    kind: RunKind,
+    *,
+    inputs: Sequence[ArtefactRef] = (),
+    parameters: Mapping[str, Any] | None = None,
+    actor: Actor | None = None,
+    agent: Agent | None = None,
+    environment: Environment | None = None,
+    clock: Clock | None = None,
+    trace_id: str = "",
+) -> Run:
+    """Return a run that begins now; its id is its key."""
+    environment = environment or Environment()
+    parameters = parameters or {}
+    run = Run(
+        id=run_key(kind, inputs, parameters, environment.code_digest),
+        kind=kind,
+        inputs=inputs,
+        environment=environment,
+        actor=actor,
+        agent=agent,
+        started_at=timestamp(clock or SystemClock()),
+        trace_id=trace_id,
+    )
+    run.parameters.update(plain(parameters))
+    return run
+
+
+def plain(value: Any) -> Any:  # JSON in, JSON out
+    """Return parameters as JSON values, whole floats as integers, as a protobuf Struct would lose them."""
+    if isinstance(value, Struct):
+        value = json_format.MessageToDict(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+@lru_cache
+def code_digest(*packages: str) -> str:
+    """Return the sha256 over the source files of Python packages or modules, by import name."""
+    digest = hashlib.sha256()
+    for package in sorted(packages):
+        for path in _sources(package):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _sources(package: str) -> list[Path]:
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise Rejected(f"there is no Python package {package!r}", package=package)
+    if spec.submodule_search_locations:
+        return sorted(p for root in spec.submodule_search_locations for p in Path(root).rglob("*.py"))
+    return [Path(spec.origin)] if spec.origin else []
+
+
+@lru_cache
+def packages_digest() -> str:
+    """Return the sha256 over the sorted "name==version" list of the installed packages."""
+    return digest_of(sorted({f"{d.name}=={d.version}" for d in importlib.metadata.distributions()}))
+
+
+def environment(code: str, device: str = "cpu") -> Environment:
+    """Return what this process runs on."""
+    return Environment(
+        loopline=__version__,
+        code_digest=code,
+        packages_digest=packages_digest(),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        platform=f"{platform.system()}-{platform.release()}-{platform.machine()}",
+        device=device,
+    )
+
+
+def this_agent(service: str) -> Agent:
+    """Return this process's worker."""
+    host = socket.gethostname()
+    return Agent(id=f"{service}@{host}", host=host, service=service)

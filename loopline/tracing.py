@@ -1,0 +1,63 @@
+"""Traces across the bus: W3C context in the headers, one span per publish and per handled message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import propagate, trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+_tracer = trace.get_tracer("loopline")
+
+
+@contextmanager
+def publishing(subject: str, key: str) -> Iterator[dict[str, str]]:
+    """Open the span of a publish; yields the headers that carry it."""
+    with _tracer.start_as_current_span(
+        f"publish {key}",
+        kind=SpanKind.PRODUCER,
+        attributes={"messaging.system": "nats", "messaging.destination.name": subject},
+    ):
+        headers: dict[str, str] = {}
+        propagate.inject(headers)
+        yield headers
+
+
+@contextmanager
+def handling(key: str, subject: str, headers: Mapping[str, str]) -> Iterator[trace.Span]:
+    """Open the span of a handled message, child of its publish."""
+    with _tracer.start_as_current_span(
+        f"on {key}",
+        context=propagate.extract({name.lower(): value for name, value in headers.items()}),
+        kind=SpanKind.CONSUMER,
+        attributes={"messaging.system": "nats", "messaging.destination.name": subject},
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        yield span
+
+
+@contextmanager
+def step(name: str, **attributes: str | int | float) -> Iterator[trace.Span]:
+    """Open an inner span: a call to storage, a stage of long work."""
+    with _tracer.start_as_current_span(name, attributes=attributes) as span:
+        yield span
+
+
+def failed(span: trace.Span, reason: str) -> None:
+    """Mark a span as failed."""
+    span.set_status(Status(StatusCode.ERROR, reason))
+
+
+def current_trace_id() -> str:
+    """Return the current trace's id, 32 hex digits; empty outside of any trace."""
+    context = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(context.trace_id) if context.is_valid else ""
+
+
+def current_traceparent() -> str:
+    """Return the current `traceparent` header; empty outside of any trace."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers.get("traceparent", "")
