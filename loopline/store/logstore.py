@@ -23,6 +23,7 @@ WRONG_LAST_SEQUENCE = 10071
 PUBLISH_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 10.0
 BATCH_MESSAGES = 500  # per direct get
+TOO_MANY_SUBJECTS = "413"  # the server answers for at most 1,024 subjects at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,11 @@ class JetStreamLog:
 
     async def last(self, pattern: str) -> list[Record]:
         """See `LogStore`."""
-        return await self._direct({"multi_last": [pattern]})
+        try:
+            return await self._direct({"multi_last": [pattern]})
+        except _TooMany:
+            by_subject = {record.subject: record async for record in self.read([pattern])}
+            return sorted(by_subject.values(), key=lambda record: record.sequence)
 
     async def read(self, patterns: Sequence[str], after: int = 0) -> AsyncIterator[Record]:
         """See `LogStore`."""
@@ -136,10 +141,16 @@ class JetStreamLog:
             await subscription.unsubscribe()
 
 
+class _TooMany(Exception):
+    """More subjects match than one answer holds."""
+
+
 def _ended(headers: Mapping[str, str], records: list[Record]) -> list[Record]:
     status = headers.get("Status", "")
     if status in ("204", "404"):  # end of batch, or nothing there
         return records
+    if status == TOO_MANY_SUBJECTS:
+        raise _TooMany
     raise Transient(f"the log cannot be read: {status} {headers.get('Description', '')}")
 
 

@@ -1,1 +1,1 @@
-"""In-memory twins and real servers for the tests of services and of their users."""
+"""Twins and fixtures for tests: ours, and those of anyone who builds on Loopline."""
