@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import nats.errors
@@ -21,6 +22,9 @@ from loopline.store.commits import timestamp
 from loopline.store.logstore import PUBLISH_TIMEOUT_S, WRONG_LAST_SEQUENCE
 
 log = structlog.get_logger()
+
+current_event: ContextVar[str] = ContextVar("current_event", default="")
+"""CloudEvents id of the message that is being handled, set by the runtime."""
 
 
 class Outlet(Protocol):
@@ -101,6 +105,7 @@ class Bus:
     async def report(self, changed: RunChanged) -> None:
         """Tell of a run's progress; a bus that does not answer is logged, not raised."""
         changed.at.CopyFrom(timestamp(self._clock))
+        changed.command_id = changed.command_id or current_event.get()
         if self._agent is not None:
             changed.agent.CopyFrom(self._agent)
         subject = catalog.RUN_CHANGED.subject(self.workspace, run_id=changed.run_id)

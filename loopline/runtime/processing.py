@@ -21,6 +21,7 @@ from loopline.contracts.catalog import BACKOFF_S, Durable, Event
 from loopline.errors import LooplineError, Rejected, Transient
 from loopline import tracing
 from loopline.failpoints import current_handler
+from loopline.runtime.bus import current_event
 
 log = structlog.get_logger()
 _duration = metrics.get_meter("loopline").create_histogram(
@@ -72,11 +73,13 @@ class Processor:
         """Handle one message and settle it. Never raises but for cancellation."""
         current_handler.set(f"on_{self.event.key}")
         headers = message.headers or {}
+        current_event.set(headers.get("ce-id", ""))
         started = time.perf_counter()
         attempt = message.metadata.num_delivered
         with tracing.handling(self.event.key, message.subject, headers) as span:
             try:
                 delivery, body = self._decode(message)
+                current_event.set(delivery.event_id)
                 await self._handler(body, delivery)
             except Exception as error:
                 outcome, reason = await self._settle(message, error, attempt), str(error)

@@ -152,7 +152,10 @@ class Datasets:
     async def _changes(
         self, head: Committed[DatasetCommitted] | None, tree: Tree[Item]
     ) -> Mapping[str, int]:
-        diff = await self.trees.diff(await self.tree(head) if head else None, tree)
+        if head is None:  # all of it is new: counted without reading it
+            labeled = tree.statistics.get("labeled", 0)
+            return {"added": tree.count, "changed": 0, "removed": 0, "labels_changed": labeled}
+        diff = await self.trees.diff(await self.tree(head), tree)
         relabeled = sum(a.shapes != b.shapes or a.labeled != b.labeled for a, b in diff.changed.values())
         relabeled += sum(item.labeled for item in diff.added.values())
         return {

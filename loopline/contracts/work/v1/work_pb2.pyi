@@ -27,7 +27,7 @@ RUN_STATE_FAILED: RunState
 RUN_STATE_CANCELLED: RunState
 
 class RunChanged(_message.Message):
-    __slots__ = ("run_id", "kind", "state", "title", "done", "total", "unit", "figures", "message", "agent", "artefact", "at")
+    __slots__ = ("run_id", "kind", "state", "title", "done", "total", "unit", "figures", "message", "agent", "artefact", "at", "command_id")
     class FiguresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,7 @@ class RunChanged(_message.Message):
     AGENT_FIELD_NUMBER: _ClassVar[int]
     ARTEFACT_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     kind: _lineage_pb2.RunKind
     state: RunState
@@ -59,7 +60,8 @@ class RunChanged(_message.Message):
     agent: _lineage_pb2.Agent
     artefact: _lineage_pb2.ArtefactRef
     at: _timestamp_pb2.Timestamp
-    def __init__(self, run_id: _Optional[str] = ..., kind: _Optional[_Union[_lineage_pb2.RunKind, str]] = ..., state: _Optional[_Union[RunState, str]] = ..., title: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., unit: _Optional[str] = ..., figures: _Optional[_Mapping[str, float]] = ..., message: _Optional[str] = ..., agent: _Optional[_Union[_lineage_pb2.Agent, _Mapping]] = ..., artefact: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    command_id: str
+    def __init__(self, run_id: _Optional[str] = ..., kind: _Optional[_Union[_lineage_pb2.RunKind, str]] = ..., state: _Optional[_Union[RunState, str]] = ..., title: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., unit: _Optional[str] = ..., figures: _Optional[_Mapping[str, float]] = ..., message: _Optional[str] = ..., agent: _Optional[_Union[_lineage_pb2.Agent, _Mapping]] = ..., artefact: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., command_id: _Optional[str] = ...) -> None: ...
 
 class ChunkCompleted(_message.Message):
     __slots__ = ("run_id", "index", "total", "result_digest", "agent", "counts")
