@@ -47,8 +47,10 @@ def permissions(service: str, pools: tuple[str, ...] = (DEFAULT_POOL,), workspac
         publish.update(_observing())
     if service == "external":
         publish = set(own)
-    inbox = f"_INBOX.{service}.>"
-    return Permissions(tuple(sorted(publish)), (inbox,))
+    subscribe = [f"_INBOX.{service}.>"]
+    if service in FOLLOWERS or service == "user":
+        subscribe.append(f"{catalog.PREFIX}.{workspace}.>")
+    return Permissions(tuple(sorted(publish)), tuple(subscribe))
 
 
 def _reading(stream: Stream) -> list[str]:

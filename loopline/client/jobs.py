@@ -1,0 +1,85 @@
+"""`client.job`: labeling jobs and labels, through annotate's public API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from loopline.client.session import Session
+from loopline.names import validate_name
+
+BULK = 500  # items per request
+
+
+class JobVerbs:
+    """What can be done with labeling jobs. Answers are the JSON of annotate's API (docs/labeling.md)."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def list(self) -> list[dict[str, Any]]:
+        """Return every job with its progress."""
+        return list((await self._call("GET", "/v1/jobs"))["jobs"])
+
+    async def get(self, job: str) -> dict[str, Any]:
+        """Return one job; NotFound if there is none of that name."""
+        return await self._call("GET", f"/v1/jobs/{validate_name('job', job)}")
+
+    async def items(self, job: str, state: str = "") -> list[dict[str, Any]]:
+        """Return a job's items with predictions and labels; only those in `state` if named."""
+        path = f"/v1/jobs/{validate_name('job', job)}/items"
+        items: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            query = {"limit": str(BULK), "state": state, "cursor": cursor}
+            page = await self._call("GET", path, params={k: v for k, v in query.items() if v})
+            items.extend(page["items"])
+            cursor = page.get("next_cursor") or ""
+            if not cursor:
+                return items
+
+    async def image(self, asset: str) -> bytes:
+        """Return the bytes of an image of a job."""
+        session = self._session
+        url = session.settings.annotate_http
+        return (await session.http(url, "GET", f"/v1/assets/{asset}")).content
+
+    async def label(
+        self,
+        job: str,
+        asset: str,
+        shapes: Sequence[Mapping[str, Any]],
+        *,
+        labeler: str = "",
+        spent_s: float = 0.0,
+    ) -> dict[str, Any]:
+        """Submit all annotations of one item: `[{"class_name": "coat"}]`."""
+        body = {
+            "labeler": labeler or self._session.settings.user,
+            "shapes": list(shapes),
+            "spent_s": spent_s,
+        }
+        return await self._call("POST", f"/v1/jobs/{job}/items/{asset}/labels", json=body)
+
+    async def label_many(
+        self, job: str, labels: Mapping[str, Sequence[Mapping[str, Any]]], *, labeler: str = ""
+    ) -> int:
+        """Submit the annotations of many items, by asset; return how many were taken."""
+        entries = [{"asset": asset, "shapes": list(shapes)} for asset, shapes in labels.items()]
+        for start in range(0, len(entries), BULK):
+            body = {
+                "labeler": labeler or self._session.settings.user,
+                "labels": entries[start : start + BULK],
+            }
+            await self._call("POST", f"/v1/jobs/{job}/labels", json=body)
+        return len(entries)
+
+    async def stop(self, job: str) -> dict[str, Any]:
+        """Stop a job: nothing more can be submitted to it."""
+        return await self._call("POST", f"/v1/jobs/{validate_name('job', job)}/stop")
+
+    async def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
+        session = self._session
+        response = await session.http(session.settings.annotate_http, method, path, **kwargs)
+        answer: dict[str, Any] = response.json()
+        return answer

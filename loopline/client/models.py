@@ -1,0 +1,154 @@
+"""`client.model`: model versions, aliases, predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+
+from loopline.client.refs import parse_ref, show_ref
+from loopline.client.session import Session
+from loopline.contracts import (
+    AliasMoved,
+    ArtefactKind,
+    ArtefactRef,
+    Commit,
+    ModelCommitted,
+    RunKind,
+    catalog,
+)
+from loopline.contracts.inference.v1 import predict_pb2, predict_pb2_grpc
+from loopline.errors import NotFound, Rejected, Transient
+from loopline.names import validate_name
+from loopline.store.commits import Committed, Unchanged
+from loopline.store.objects import Area
+
+PREDICT_TIMEOUT_S = 30.0
+MAX_MESSAGE_BYTES = 64 * 1024**2
+
+ModelVersion = Committed[ModelCommitted]
+
+
+class ModelVerbs:
+    """What can be done with models. Versions are written `catalogue@v2` or `catalogue@champion`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def list(self) -> list[ModelVersion]:
+        """Return the last version of every model."""
+        return await self._session.log.heads(catalog.MODEL_COMMITTED)
+
+    async def log(self, name: str) -> list[ModelVersion]:
+        """Return a model's versions, newest first; NotFound if there is no such model."""
+        ref, _ = parse_ref(name, ArtefactKind.ARTEFACT_KIND_MODEL)
+        history = await self._session.log.history(catalog.MODEL_COMMITTED, name=ref.name)
+        if not history:
+            raise NotFound(f"there is no model {name!r}", model=name)
+        return history[::-1]
+
+    async def aliases(self, name: str) -> list[Committed[AliasMoved]]:
+        """Return the heads of a model's aliases."""
+        return await self._session.log.heads(catalog.ALIAS_MOVED, model=name)
+
+    async def get(self, version: str) -> ModelVersion:
+        """Return one version; NotFound if there is none of that number or alias."""
+        ref, alias = parse_ref(version, ArtefactKind.ARTEFACT_KIND_MODEL)
+        if alias:
+            head = await self._session.log.head(catalog.ALIAS_MOVED, model=ref.name, alias=alias)
+            if head is None:
+                raise NotFound(f"the model {ref.name!r} has no alias {alias!r}", alias=alias)
+            ref = head.message.target
+        return await self._session.log.version(catalog.MODEL_COMMITTED, ref, name=ref.name)
+
+    async def promote(
+        self, version: str, alias: str = "champion", reason: str = ""
+    ) -> Committed[AliasMoved]:
+        """Move an alias to a version by hand; moving it back is a rollback."""
+        validate_name("alias", alias)
+        target = (await self.get(version)).ref
+        run = await self._session.edit(
+            RunKind.RUN_KIND_DEPLOY, f"{target.name}/{alias}", _as_candidate(target)
+        )
+
+        async def build(head: Committed[AliasMoved] | None) -> AliasMoved:
+            previous = head.message.target if head else None
+            if previous is not None and previous.digest == target.digest:
+                raise Unchanged(f"{alias} is {show_ref(target)} already")
+            name = f"{target.name}/{alias}"
+            kind = ArtefactKind.ARTEFACT_KIND_ALIAS
+            return AliasMoved(
+                commit=Commit(
+                    artefact=ArtefactRef(kind=kind, name=name, digest=target.digest),
+                    run=run,
+                    summary=f"{alias} is now {show_ref(target)}",
+                ),
+                model=target.name,
+                alias=alias,
+                target=target,
+                previous=previous,
+                reason=reason or f"moved by {self._session.settings.user}",
+            )
+
+        return await self._session.log.commit(
+            catalog.ALIAS_MOVED, build, model=target.name, alias=alias
+        )
+
+    async def download(self, version: str, file: str, path: Path) -> int:
+        """Write a file of a model version ("model.onnx") to `path`; return its size in bytes."""
+        found = await self.get(version)
+        for entry in found.message.files:
+            if entry.name == file:
+                return path.write_bytes(await self._session.objects.get(Area.MODELS, entry.digest))
+        known = ", ".join(entry.name for entry in found.message.files)
+        raise NotFound(f"{version} has no file {file!r}; it has {known}", file=file)
+
+    async def predict(
+        self, model: str, images: Sequence[bytes]
+    ) -> predict_pb2.PredictResponse:
+        """Ask a served model about encoded images (JPEG, PNG, WebP).
+
+        Args:
+            model: "catalogue" for its champion, or "catalogue@v2".
+            images: The encoded images; a bad one gets an `error` of its own in the answer.
+
+        Raises:
+            Rejected: The model is not known, or the request is too large.
+            Transient: The server cannot be reached or is busy.
+        """
+        ref, alias = parse_ref(model, ArtefactKind.ARTEFACT_KIND_MODEL)
+        request = predict_pb2.PredictRequest(
+            model=ref.name, version=alias or str(ref.version or ""), images=images
+        )
+        options = [
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ]
+        address = self._session.settings.inference_grpc
+        async with grpc.aio.insecure_channel(address, options=options) as channel:
+            stub = predict_pb2_grpc.PredictServiceStub(channel)
+            try:
+                response: predict_pb2.PredictResponse = await stub.Predict(
+                    request, timeout=PREDICT_TIMEOUT_S
+                )
+            except grpc.aio.AioRpcError as error:
+                raise _from_grpc(error, address) from error
+        return response
+
+
+def _as_candidate(ref: ArtefactRef) -> ArtefactRef:
+    taken = ArtefactRef()
+    taken.CopyFrom(ref)
+    taken.role = "candidate"
+    return taken
+
+
+def _from_grpc(error: grpc.aio.AioRpcError, address: str) -> Rejected | Transient:
+    message = f"inference at {address}: {error.details()}"
+    busy = (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    )
+    return Transient(message) if error.code() in busy else Rejected(message)
