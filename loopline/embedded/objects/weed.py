@@ -241,5 +241,5 @@ def remove_sockets(chosen: Mapping[str, int]) -> None:
     """Remove what a killed server leaves in /tmp (its sockets cannot be put elsewhere)."""
     for part in ("master", "volume", "filer", "s3", "admin"):
         name = "s3_grpc" if part == "s3" else f"weed_{part}_grpc"
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, KeyError):
             Path(f"/tmp/seaweedfs-{part}-grpc-{chosen[name]}.sock").unlink()  # noqa: S108

@@ -1,0 +1,148 @@
+"""nats-server and SeaweedFS as the platform configures them, and the admin step on them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import nats as nats_client
+from minio import Minio
+
+from loopline.embedded.endpoints import Endpoints
+from loopline.embedded.files import write_private_json
+from loopline.embedded.identities import (
+    ADMIN,
+    CUSTOMER,
+    EXTERNAL,
+    USER,
+    Credentials,
+    nats_users,
+    s3_identities,
+)
+from loopline.embedded.layout import DataFolder
+from loopline.embedded.nats import NatsServer
+from loopline.embedded.objects import weed
+from loopline.embedded.options import BUCKET, PlatformOptions
+from loopline.embedded.processes import Spawner
+from loopline.embedded.supervisor import Unit
+
+NATS = "nats"
+WEED = "weed"
+CONNECT_TIMEOUT_S = 5
+WEED_STOP_S = 15.0
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The two servers of a platform, with everybody's secrets."""
+
+    options: PlatformOptions
+    folder: DataFolder
+    ports: Mapping[str, int]
+    credentials: Credentials
+
+    @property
+    def nats(self) -> NatsServer:
+        """The bus."""
+        options = self.options
+        return NatsServer(
+            folder=self.folder.nats,
+            ports=self.ports,
+            users=nats_users(self.credentials, options.workspace, options.pools),
+            # The port makes the name this platform's own: readiness is of the process started here.
+            name=f"loopline-{self.ports['nats']}",
+        )
+
+    @property
+    def weed(self) -> weed.WeedServer:
+        """Object storage."""
+        options = self.options
+        return weed.WeedServer(
+            folder=self.folder.weed,
+            ports=self.ports,
+            identities=s3_identities(
+                self.credentials, BUCKET, options.workspace, options.customer_buckets
+            ),
+        )
+
+    def units(self, spawner: Spawner) -> tuple[Unit, Unit]:
+        """Return both as units to supervise."""
+        nats, storage = self.nats, self.weed
+        probe = self._admin_s3()
+
+        async def nats_ready() -> bool:
+            return await asyncio.to_thread(nats.is_ready)
+
+        async def weed_ready() -> bool:
+            return await asyncio.to_thread(weed.is_writable, probe, BUCKET)
+
+        return (
+            Unit(NATS, nats.prepare, spawner, nats_ready, nats.url),
+            Unit(WEED, storage.prepare, spawner, weed_ready, storage.endpoint, WEED_STOP_S),
+        )
+
+    async def administer(self) -> None:
+        """Make streams, durable consumers and buckets what they should be."""
+        await asyncio.gather(self._declare(), asyncio.to_thread(self._make_buckets))
+
+    def endpoints(self) -> Endpoints:
+        """Return the servers' part of the endpoints."""
+        user, external = self.credentials[USER], self.credentials[EXTERNAL]
+        customer = self.credentials[CUSTOMER]
+        buckets = self.options.customer_buckets
+        return Endpoints(
+            workspace=self.options.workspace,
+            nats_url=self.nats.url,
+            nats_monitor_url=self.nats.monitor_url,
+            nats_user=USER,
+            nats_password=user.password,
+            external_nats_user=EXTERNAL,
+            external_nats_password=external.password,
+            s3_endpoint=self.weed.endpoint,
+            s3_bucket=BUCKET,
+            s3_access_key=user.access_key,
+            s3_secret_key=user.secret_key,
+            api_token=self.options.api_token,
+            customer_buckets=buckets,
+            customer_access_key=customer.access_key if buckets else "",
+            customer_secret_key=customer.secret_key if buckets else "",
+            connection=CUSTOMER if buckets else "",
+        )
+
+    def write_connections(self) -> None:
+        """Put the customer's connection into the file that people put theirs into."""
+        path = self.folder.connections
+        connections = json.loads(path.read_text()) if path.exists() else {}
+        if self.options.customer_buckets:
+            customer = self.credentials[CUSTOMER]
+            connections[CUSTOMER] = {
+                "endpoint": self.weed.endpoint,
+                "access_key": customer.access_key,
+                "secret_key": customer.secret_key,
+                "secure": False,
+            }
+        write_private_json(path, connections)
+
+    async def _declare(self) -> None:
+        # Imported when needed: `loopline status` and the tests' servers do without.
+        from loopline.runtime.admin import declare
+
+        client = await nats_client.connect(
+            self.nats.url,
+            user=ADMIN,
+            password=self.credentials[ADMIN].password,
+            connect_timeout=CONNECT_TIMEOUT_S,
+        )
+        try:
+            await declare(client.jetstream(), self.options.workspace, pools=self.options.pools)
+        finally:
+            await client.close()
+
+    def _make_buckets(self) -> None:
+        weed.ensure_buckets(self._admin_s3(), (BUCKET, *self.options.customer_buckets))
+
+    def _admin_s3(self) -> Minio:
+        admin = self.credentials[ADMIN]
+        return weed.client(self.weed.endpoint, admin.access_key, admin.secret_key)
