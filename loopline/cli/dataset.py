@@ -1,0 +1,113 @@
+"""`loopline dataset ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loopline.cli.options import AsJson, DataDir, console, emit_json, emit_table
+from loopline.client.datasets import DatasetVersion
+from loopline.client.refs import show_ref
+from loopline.client.sync import Loopline
+
+app = typer.Typer(no_args_is_help=True, help="Versions of datasets.")
+Version = Annotated[str, typer.Argument(help="A dataset version: NAME, NAME@v3, NAME@TAG.")]
+SHOWN_ITEMS = 20
+
+
+def _row(version: DatasetVersion) -> tuple[object, ...]:
+    statistics = version.message.statistics
+    when = version.commit.committed_at.ToDatetime()
+    return (
+        show_ref(version.ref),
+        statistics.get("items", 0),
+        statistics.get("labeled", 0),
+        f"{when:%Y-%m-%d %H:%M:%S}",
+        version.ref.digest[:12],
+        ", ".join(f"{t}=v{v}" for t, v in sorted(version.message.tags.items())),
+        version.commit.summary,
+    )
+
+
+def _show(versions: list[DatasetVersion], title: str, as_json: bool) -> None:
+    if as_json:
+        emit_json([version.message for version in versions])
+        return
+    columns = ("version", "items", "labeled", "committed (UTC)", "digest", "tags", "summary")
+    emit_table(title, columns, (_row(version) for version in versions))
+
+
+@app.command("list")
+def list_datasets(data: DataDir = None, as_json: AsJson = False) -> None:
+    """List the datasets at their last versions."""
+    with Loopline.connect(data) as loopline:
+        _show(loopline.dataset.list(), "datasets", as_json)
+
+
+@app.command()
+def log(
+    name: Annotated[str, typer.Argument(help="The dataset.")],
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a dataset's versions, newest first."""
+    with Loopline.connect(data) as loopline:
+        _show(loopline.dataset.log(name), name, as_json)
+
+
+@app.command()
+def diff(before: Version, after: Version, data: DataDir = None, as_json: AsJson = False) -> None:
+    """Say what was added, removed and changed between two versions."""
+    with Loopline.connect(data) as loopline:
+        found = loopline.dataset.diff(before, after)
+    answer = {
+        "added": sorted(found.added),
+        "removed": sorted(found.removed),
+        "changed": sorted(found.changed),
+    }
+    if as_json:
+        emit_json(answer)
+        return
+    for what, assets in answer.items():
+        console.print(f"[bold]{len(assets)}[/bold] {what}")
+        for asset in assets[:SHOWN_ITEMS]:
+            console.print(f"  [dim]{asset}[/dim]")
+        if len(assets) > SHOWN_ITEMS:
+            console.print(f"  [dim]… and {len(assets) - SHOWN_ITEMS} more (--json lists all)[/dim]")
+
+
+@app.command()
+def restore(version: Version, data: DataDir = None, as_json: AsJson = False) -> None:
+    """Commit a new version with the items of an earlier one."""
+    with Loopline.connect(data) as loopline:
+        _show([loopline.dataset.restore(version)], "restored", as_json)
+
+
+@app.command()
+def tag(
+    version: Version,
+    name: Annotated[str, typer.Argument(help="The tag.")],
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a version a name; a tag can be moved."""
+    with Loopline.connect(data) as loopline:
+        _show([loopline.dataset.tag(version, name)], "tagged", as_json)
+
+
+@app.command()
+def export(
+    version: Version,
+    folder: Annotated[Path, typer.Argument(help="An empty or new folder.")],
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a version's images, labels as COCO, and a table of its items."""
+    with Loopline.connect(data) as loopline:
+        count = loopline.dataset.export(version, folder)
+    if as_json:
+        emit_json({"images": count, "folder": folder})
+    else:
+        console.print(f"{count} images in {folder}")

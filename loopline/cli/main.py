@@ -1,0 +1,55 @@
+"""The application: every command, and one place where errors become a line and an exit status."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from loopline import __version__
+from loopline.cli import dataset, dead, demo, flow, job, lineage, model, platform, storage, work
+from loopline.cli.events import app as events_app
+from loopline.cli.options import errors
+from loopline.errors import LooplineError
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Loopline: the data flywheel for computer vision.",
+    pretty_exceptions_enable=False,
+)
+platform.register(app)
+demo.register(app)
+work.register(app)
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(job.app, name="job")
+app.command()(job.label)
+app.add_typer(model.app, name="model")
+app.add_typer(flow.app, name="flow")
+lineage.register(app)
+storage.register(app)
+app.add_typer(events_app, name="events")
+app.add_typer(dead.app, name="dead")
+
+
+@app.command()
+def version() -> None:
+    """Print Loopline's version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except LooplineError as error:
+        errors.print(f"[bold red]error:[/bold red] {error.message}", highlight=False)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

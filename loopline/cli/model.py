@@ -1,0 +1,119 @@
+"""`loopline model ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loopline.cli.options import AsJson, DataDir, console, emit_json, emit_table
+from loopline.client.models import ModelVersion
+from loopline.client.refs import show_ref
+from loopline.client.sync import Loopline
+from loopline.contracts import Evaluation
+
+app = typer.Typer(no_args_is_help=True, help="Models, their versions and aliases.")
+Version = Annotated[str, typer.Argument(help="A model version: NAME, NAME@v2, NAME@champion.")]
+HEADLINE = ("accuracy", "macro_f1", "calibration_error")
+
+
+def _headline(evaluations: list[Evaluation]) -> str:
+    return "; ".join(
+        f"{e.split}: " + ", ".join(f"{m} {e.metrics[m]:.3f}" for m in HEADLINE if m in e.metrics)
+        for e in evaluations
+    )
+
+
+def _row(version: ModelVersion, aliases: dict[str, str]) -> tuple[object, ...]:
+    return (
+        show_ref(version.ref),
+        aliases.get(version.ref.digest, ""),
+        version.message.task,
+        _headline(list(version.message.evaluations)),
+        version.ref.digest[:12],
+        version.commit.summary,
+    )
+
+
+def _aliases(loopline: Loopline, name: str) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for head in loopline.model.aliases(name):
+        found.setdefault(head.message.target.digest, []).append(head.message.alias)
+    return {digest: ", ".join(sorted(names)) for digest, names in found.items()}
+
+
+@app.command("list")
+def list_models(
+    name: Annotated[str, typer.Argument(help="Only this model: all its versions.")] = "",
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List models, or the versions of one."""
+    with Loopline.connect(data) as loopline:
+        versions = loopline.model.log(name) if name else loopline.model.list()
+        aliases: dict[str, str] = {}
+        for model in {version.ref.name for version in versions}:
+            aliases |= _aliases(loopline, model)
+    if as_json:
+        emit_json([version.message for version in versions])
+        return
+    columns = ("version", "aliases", "task", "metrics", "digest", "summary")
+    emit_table("models", columns, (_row(version, aliases) for version in versions))
+
+
+@app.command()
+def show(version: Version, data: DataDir = None, as_json: AsJson = False) -> None:
+    """Show everything about a version."""
+    with Loopline.connect(data) as loopline:
+        found = loopline.model.get(version)
+    if as_json:
+        emit_json(found.message)
+        return
+    run = found.commit.run
+    console.print(f"[bold]{show_ref(found.ref)}[/bold]  {found.ref.digest}")
+    console.print(f"{found.message.task} by recipe {found.message.recipe}, run {run.id[:12]}")
+    console.print(f"classes: {', '.join(found.message.classes)}")
+    for evaluation in found.message.evaluations:
+        rows = ((name, f"{value:.4f}") for name, value in sorted(evaluation.metrics.items()))
+        emit_table(f"{evaluation.split} ({evaluation.count} items)", ("metric", "value"), rows)
+    emit_table(
+        "files", ("name", "bytes", "sha256"), ((f.name, f.size_bytes, f.digest) for f in found.message.files)
+    )
+    emit_table(
+        "inputs", ("role", "version", "digest"), ((i.role, show_ref(i), i.digest) for i in run.inputs)
+    )
+
+
+@app.command()
+def promote(
+    version: Version,
+    alias: Annotated[str, typer.Option(help="The alias to move.")] = "champion",
+    reason: Annotated[str, typer.Option(help="Why; kept in the log.")] = "",
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move an alias to a version; moving it back is a rollback."""
+    with Loopline.connect(data) as loopline:
+        moved = loopline.model.promote(version, alias, reason)
+    if as_json:
+        emit_json(moved.message)
+    else:
+        console.print(moved.commit.summary)
+
+
+@app.command()
+def download(
+    version: Version,
+    file: Annotated[str, typer.Argument(help="The file: model.onnx, ...")],
+    path: Annotated[Path, typer.Argument(help="Where to write it.")],
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a file of a version, its digest checked."""
+    with Loopline.connect(data) as loopline:
+        size_bytes = loopline.model.download(version, file, path)
+    if as_json:
+        emit_json({"file": file, "path": path, "size_bytes": size_bytes})
+    else:
+        console.print(f"{size_bytes} bytes in {path}")

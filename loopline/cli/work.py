@@ -1,0 +1,136 @@
+"""`loopline import | train | apply | predict`: commands that start work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loopline.cli.options import AsJson, DataDir, Pool, Wait, console, emit_json, emit_table
+from loopline.client.refs import show_ref
+from loopline.client.session import CommandResult
+from loopline.client.sync import Loopline
+from loopline.contracts import ImportRules
+from loopline.contracts.catalog import DEFAULT_POOL
+from loopline.errors import Rejected
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("import")(import_images)
+    app.command()(train)
+    app.command()(apply)
+    app.command()(predict)
+
+
+def _say(result: CommandResult, as_json: bool) -> None:
+    if as_json:
+        emit_json({"command_id": result.command_id, "run": result.last})
+    elif result.last is None:
+        console.print(f"queued as {result.command_id}")
+    else:
+        artefact = show_ref(result.last.artefact)
+        console.print(f"{result.last.title or 'done'}: [bold]{artefact}[/bold] {result.last.message}")
+
+
+def import_images(
+    dataset: Annotated[str, typer.Argument(help="The dataset to commit to.")],
+    bucket: Annotated[str, typer.Argument(help="BUCKET or BUCKET/PREFIX.")],
+    connection: Annotated[str, typer.Option(help="Name of the configured connection.")] = "customer",
+    labels: Annotated[str, typer.Option(help="Key of a CSV file with known labels.")] = "",
+    classes: Annotated[str, typer.Option(help="Classes in model order, comma separated.")] = "",
+    min_side_px: Annotated[int, typer.Option(help="Drop smaller images; 0 for the default.")] = 0,
+    keep_near_duplicates: Annotated[bool, typer.Option(help="Keep look-alikes.")] = False,
+    wait: Wait = True,
+    pool: Pool = DEFAULT_POOL,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import the images of a customer's bucket into a dataset."""
+    name, _, prefix = bucket.partition("/")
+    rules = ImportRules(min_side_px=min_side_px)
+    if keep_near_duplicates:
+        rules.drop_near_duplicates = False
+    with Loopline.connect(data) as loopline:
+        result = loopline.import_images(
+            dataset,
+            connection=connection,
+            bucket=name,
+            prefix=prefix,
+            labels_key=labels,
+            classes=[part.strip() for part in classes.split(",") if part.strip()],
+            rules=rules,
+            wait=wait,
+            pool=pool,
+        )
+    _say(result, as_json)
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="The model to commit a version of.")],
+    dataset: Annotated[str, typer.Argument(help="NAME, NAME@v3 or NAME@TAG.")],
+    recipe: Annotated[str, typer.Option(help="The recipe.")] = "classification",
+    parameters: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter: NAME=VALUE (JSON).")
+    ] = None,
+    wait: Wait = True,
+    pool: Pool = DEFAULT_POOL,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on a dataset version."""
+    with Loopline.connect(data) as loopline:
+        result = loopline.train(
+            model,
+            dataset,
+            recipe=recipe,
+            parameters=dict(_parameter(text) for text in parameters or ()),
+            wait=wait,
+            pool=pool,
+        )
+    _say(result, as_json)
+
+
+def _parameter(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise Rejected(f"--set {text!r}: write NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def apply(
+    model: Annotated[str, typer.Argument(help="NAME, NAME@v2 or NAME@champion.")],
+    dataset: Annotated[str, typer.Argument(help="NAME, NAME@v3 or NAME@TAG.")],
+    where: Annotated[str, typer.Option(help="Only these items (CEL): '!item.labeled'.")] = "",
+    wait: Wait = True,
+    pool: Pool = DEFAULT_POOL,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Apply a model to a dataset; items it has seen before cost nothing."""
+    with Loopline.connect(data) as loopline:
+        _say(loopline.apply(model, dataset, where=where, wait=wait, pool=pool), as_json)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="NAME for its champion, or NAME@v2.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a served model about image files."""
+    with Loopline.connect(data) as loopline:
+        answer = loopline.predict(model, images)
+    if as_json:
+        emit_json(answer)
+        return
+    rows = (
+        (path, p.error or p.class_name, "" if p.error else f"{p.confidence:.3f}")
+        for path, p in zip(images, answer.predictions, strict=True)
+    )
+    emit_table(f"{show_ref(answer.model)}", ("image", "class", "confidence"), rows)

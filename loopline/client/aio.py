@@ -1,0 +1,165 @@
+"""`AsyncLoopline`: the platform from a program, for asyncio. `Loopline` is the same without it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from loopline.client.datasets import DatasetVerbs
+from loopline.client.dead import DeadVerbs
+from loopline.client.flows import FlowVerbs
+from loopline.client.jobs import JobVerbs
+from loopline.client.lineage import LineageVerbs
+from loopline.client.models import ModelVerbs
+from loopline.client.session import CommandResult, Session
+from loopline.client.settings import ClientSettings
+from loopline.client.storage import StorageVerbs
+from loopline.contracts import (
+    ApplyModel,
+    BucketLocation,
+    ImportImages,
+    ImportRules,
+    RunChanged,
+    TrainModel,
+    catalog,
+)
+from loopline.contracts.catalog import DEFAULT_POOL
+from loopline.contracts.inference.v1 import predict_pb2
+from loopline.errors import Rejected
+from loopline.names import validate_name
+
+
+class AsyncLoopline:
+    """One object for everything.
+
+    >>> async with await AsyncLoopline.connect() as loopline:  # doctest: +SKIP
+    ...     versions = await loopline.dataset.log("catalogue")
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.dataset = DatasetVerbs(session)
+        self.model = ModelVerbs(session)
+        self.flow = FlowVerbs(session)
+        self.job = JobVerbs(session)
+        self.dead = DeadVerbs(session)
+        self.lineage = LineageVerbs(session)
+        self.storage = StorageVerbs(session)
+
+    @classmethod
+    async def connect(cls, data_dir: Path | None = None, **settings: Any) -> AsyncLoopline:
+        """Connect to the platform of `data_dir` (".loopline"), or where `LOOPLINE_*` variables say.
+
+        Raises:
+            NotFound: No platform is known.
+            Transient: It does not answer.
+        """
+        return cls(await Session.open(ClientSettings.load(data_dir, **settings)))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.session.close()
+
+    async def __aenter__(self) -> AsyncLoopline:
+        """Return itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+        await self.close()
+
+    async def import_images(
+        self,
+        dataset: str,
+        *,
+        connection: str,
+        bucket: str,
+        prefix: str = "",
+        labels_key: str = "",
+        classes: Sequence[str] = (),
+        rules: ImportRules | None = None,
+        wait: bool = True,
+        pool: str = DEFAULT_POOL,
+    ) -> CommandResult:
+        """Import the images of a customer's bucket into a dataset.
+
+        Args:
+            dataset: The dataset; made if it is not there.
+            connection: Name of a configured connection.
+            bucket: Bucket name.
+            prefix: Only keys that start with this.
+            labels_key: Key of a CSV file "file,class,split" with known labels.
+            classes: Classes in the order models index them.
+            rules: What to keep; the service's defaults if None.
+            wait: Return when the run has ended, else as soon as the command is stored.
+            pool: Whose workers take it.
+
+        Raises:
+            Rejected: The command was refused.
+            RunFailed: The import failed.
+        """
+        command = ImportImages(
+            dataset=validate_name("dataset", dataset),
+            source=BucketLocation(connection=connection, bucket=bucket, prefix=prefix),
+            labels_key=labels_key,
+            classes=classes,
+            rules=rules,
+            actor=self.session.actor,
+        )
+        return await self.session.command(catalog.IMPORT_IMAGES, command, wait=wait, pool=pool)
+
+    async def train(
+        self,
+        model: str,
+        dataset: str,
+        *,
+        recipe: str = "classification",
+        parameters: dict[str, Any] | None = None,
+        wait: bool = True,
+        pool: str = DEFAULT_POOL,
+    ) -> CommandResult:
+        """Train a model on a dataset version ("catalogue@v2"; its head without version)."""
+        version = await self.dataset.get(dataset)
+        command = TrainModel(
+            model=validate_name("model", model),
+            recipe=recipe,
+            dataset=version.ref,
+            actor=self.session.actor,
+        )
+        command.parameters.update(parameters or {})
+        return await self.session.command(catalog.TRAIN_MODEL, command, wait=wait, pool=pool)
+
+    async def apply(
+        self,
+        model: str,
+        dataset: str,
+        *,
+        where: str = "",
+        wait: bool = True,
+        pool: str = DEFAULT_POOL,
+    ) -> CommandResult:
+        """Apply a model version to the items of a dataset version that `where` (CEL) selects."""
+        command = ApplyModel(
+            model=(await self.model.get(model)).ref,
+            dataset=(await self.dataset.get(dataset)).ref,
+            where=where,
+            actor=self.session.actor,
+        )
+        return await self.session.command(catalog.APPLY_MODEL, command, wait=wait, pool=pool)
+
+    async def predict(self, model: str, images: Sequence[Path]) -> predict_pb2.PredictResponse:
+        """Ask a served model about image files; see `ModelVerbs.predict`."""
+        try:
+            blobs = [path.read_bytes() for path in images]
+        except OSError as error:
+            raise Rejected(f"{error.filename}: {error.strerror}") from error
+        return await self.model.predict(model, blobs)
+
+    async def events(self) -> AsyncIterator[RunChanged | Rejected]:
+        """Yield the reports of every run, and what is rejected, from now on."""
+        async with self.session.reports() as reports:
+            async for report in reports:
+                yield report
+
+

@@ -1,0 +1,1 @@
+"""`loopline demo`: the whole flywheel on real images."""
