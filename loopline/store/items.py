@@ -23,12 +23,14 @@ from loopline.store.rows import (
     Document,
     Group,
     RowCodec,
+    list_of,
     nested,
     number,
     read_lists,
     strings,
 )
 from loopline.store.shapes import (
+    REPETITIVE,
     SHAPES_TYPE,
     Shape,
     carried_classes,
@@ -48,7 +50,6 @@ __all__ = [
     "Prediction",
     "Shape",
     "label_leaf",
-    "same_labels",
     "split_digest",
 ]
 
@@ -145,13 +146,6 @@ def label_leaf(row: Item) -> bytes:
     return hashlib.sha256(canonical_json(document)).digest()
 
 
-def same_labels(one: Item, other: Item) -> bool:
-    """Tell whether two rows of one asset carry the same labels."""
-    return (one.labeled, one.shapes) == (other.labeled, other.shapes) or (
-        label_leaf(one) == label_leaf(other)
-    )
-
-
 class ItemCodec(RowCodec[Item]):
     """Items: what people change in the head, what only an import sets in the group "origin"."""
 
@@ -170,10 +164,11 @@ class ItemCodec(RowCodec[Item]):
                     width_px=pa.uint32(),
                     height_px=pa.uint32(),
                     split=pa.string(),
-                    tags=pa.list_(pa.string()),
+                    tags=list_of(pa.string()),
                     labeled=pa.bool_(),
                     shapes=SHAPES_TYPE,
                 ),
+                ("media_type", "width_px", "height_px", "split", "tags.list.element", *REPETITIVE),
             ),
             Group(
                 "origin",
@@ -216,6 +211,14 @@ class ItemCodec(RowCodec[Item]):
             parent=row.parent,
         )
         return labels, origin
+
+    def is_labeled(self, row: Item) -> bool:
+        """See `RowCodec`."""
+        return row.labeled
+
+    def same_labels(self, one: Item, other: Item) -> bool:
+        """See `RowCodec`."""
+        return label_leaf(one) == label_leaf(other)
 
     def split_leaf(self, row: Item) -> bytes | None:
         """See `RowCodec`."""
@@ -264,13 +267,15 @@ class ItemCodec(RowCodec[Item]):
 
     def statistics(self, head: pa.Table) -> dict[str, int]:
         """See `RowCodec`."""
-        splits = head.column("split").to_pylist()
-        labeled = head.column("labeled").to_pylist()
-        counts = Counter({"items": head.num_rows, "labeled": sum(labeled)})
-        counts.update(f"split:{name}" for name in splits if name)
-        counts.update(
-            f"labeled:{name}" for name, yes in zip(splits, labeled, strict=True) if yes and name
+        pairs = zip(
+            head.column("split").to_pylist(), head.column("labeled").to_pylist(), strict=True
         )
+        counts = Counter({"items": head.num_rows})
+        for (split, labeled), count in Counter(pairs).items():
+            counts["labeled"] += count * labeled
+            if split:
+                counts[f"split:{split}"] += count
+                counts[f"labeled:{split}"] += count * labeled
         counts.update(f"class:{name}" for name in carried_classes(head.column("shapes")))
         return {name: count for name, count in sorted(counts.items()) if count}
 
@@ -283,8 +288,8 @@ class PredictionCodec(RowCodec[Prediction]):
 
     def __init__(self) -> None:
         self.groups = (
-            Group("shapes", _schema(asset=pa.string(), shapes=SHAPES_TYPE)),
-            Group("scores", _schema(scores=pa.list_(pa.float64()))),
+            Group("shapes", _schema(asset=pa.string(), shapes=SHAPES_TYPE), REPETITIVE),
+            Group("scores", _schema(scores=list_of(pa.float64()))),
         )
 
     def row_id(self, row: Prediction) -> str:

@@ -43,10 +43,12 @@ class Group:
     Args:
         name: What they are about.
         schema: The columns, by which readers name them.
+        repetitive: Parquet paths of the columns whose values repeat, so that a dictionary pays.
     """
 
     name: str
     schema: pa.Schema
+    repetitive: tuple[str, ...] = ()
 
 
 class RowCodec(ABC, Generic[R]):
@@ -84,6 +86,14 @@ class RowCodec(ABC, Generic[R]):
     @abstractmethod
     def statistics(self, head: pa.Table) -> dict[str, int]:
         """Return the counters of some rows, which add up over shards. Zeros are left out."""
+
+    def is_labeled(self, row: R) -> bool:
+        """Tell whether somebody said what is on the row's asset; counted as "labeled"."""
+        return False
+
+    def same_labels(self, one: R, other: R) -> bool:
+        """Tell whether two rows of one id carry the same labels."""
+        return True
 
     def split_leaf(self, row: R) -> bytes | None:
         """Return what the digest of the row's split takes from it; None if it is in no split."""
@@ -205,6 +215,11 @@ def number(value: float) -> float:
     return float(value) + 0.0
 
 
+def list_of(kind: pa.DataType) -> pa.DataType:
+    """Return the list type that Parquet gives back as it was written."""
+    return pa.list_(pa.field("element", kind))
+
+
 def strings(values: Iterable[str]) -> pa.Array:
     """Return a column of text."""
     return pa.array(values, pa.string())
@@ -215,7 +230,8 @@ def nested(rows: Sequence[Sequence[Any]], values: pa.Array) -> pa.Array:
     offsets = [0]
     for row in rows:
         offsets.append(offsets[-1] + len(row))
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+    kind = list_of(values.type)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=kind)
 
 
 def flat(column: pa.ChunkedArray) -> tuple[list[int], pa.Array]:

@@ -10,15 +10,15 @@ from typing import Any
 import pyarrow as pa
 
 from loopline.errors import Rejected
-from loopline.store.rows import Document, cut, flat, nested, number
+from loopline.store.rows import Document, cut, flat, list_of, nested, number
 
 REJECTED = "rejected"  # a shape's review
 SHAPE_TYPE = pa.struct(
     {
         "id": pa.string(),
         "class_name": pa.string(),
-        "bbox_xyxy": pa.list_(pa.float64()),
-        "polygon": pa.list_(pa.float64()),
+        "bbox_xyxy": list_of(pa.float64()),
+        "polygon": list_of(pa.float64()),
         "mask_rle": pa.string(),
         "confidence": pa.float64(),
         "source": pa.string(),
@@ -27,7 +27,11 @@ SHAPE_TYPE = pa.struct(
     }
 )
 """Fields in the order of `Shape`."""
-SHAPES_TYPE = pa.list_(SHAPE_TYPE)
+SHAPES_TYPE = list_of(SHAPE_TYPE)
+REPETITIVE = tuple(
+    f"shapes.list.element.{name}" for name in ("class_name", "source", "edited_from", "review")
+)
+"""Parquet paths in a column named "shapes" whose values repeat."""
 
 
 @dataclass(frozen=True, slots=True)
