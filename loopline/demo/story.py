@@ -1,0 +1,446 @@
+"""The demo's story, step by step, told from the commit log.
+
+Every step waits for a commit, not for a sleep or for its own memory: so the same story runs on a fresh
+data folder, on one where it ran before (all is there already), and on one where it was killed half-way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from loopline.client.aio import AsyncLoopline
+from loopline.client.refs import show_ref
+from loopline.contracts import (
+    AliasMoved,
+    DatasetCommitted,
+    DeliveryCommitted,
+    LabelingJobCommitted,
+    ModelCommitted,
+    PredictionsCommitted,
+    PromotionDeclined,
+    RunChanged,
+    RunState,
+    catalog,
+)
+from loopline.contracts.catalog import Event, Stream
+from loopline.demo import external
+from loopline.demo.images import CatalogueTruth, write_catalogue
+from loopline.demo.screen import Screen, Stage
+from loopline.demo.webhook import WebhookReceiver
+from loopline.digests import sha256_hex
+from loopline.embedded.endpoints import Endpoints
+from loopline.errors import LooplineError, Rejected, Transient
+from loopline.store.blobs import S3Blobs
+from loopline.store.commits import Committed
+from loopline.store.logstore import JetStreamLog
+
+DATASET = MODEL = FLOW = "catalogue"
+ALIAS = "champion"
+PHOTOS_BUCKET = "customer-photos"
+RESULTS_BUCKET = "customer-results"
+RESULTS_PREFIX = "catalogue/"
+LABELERS = ("ada", "grace")
+RELABEL_LIMIT = 1500
+POLL_S = 0.2
+STEP_TIMEOUT_S = 600.0
+ATTEMPTS_OF_CLIENT = 60
+TRAINING: dict[str, Any] = {}
+"""Parameters of the classification recipe: its defaults were chosen for images of this size."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Summary:
+    """What came out: what the demo prints at its end, and writes as JSON."""
+
+    items: dict[str, int] = field(default_factory=dict)
+    drops: dict[str, int] = field(default_factory=dict)
+    planted: dict[str, int] = field(default_factory=dict)
+    models: list[dict[str, Any]] = field(default_factory=list)
+    decision: str = ""
+    delivered: list[int] = field(default_factory=list)
+    relabeled: int = 0
+    client_answer: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    datasets: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    nothing_recomputed: bool = False
+
+
+class Story:
+    """Runs the story against a platform.
+
+    Args:
+        loopline: The SDK.
+        endpoints: Where the platform is, with the customer's and the external publisher's keys.
+        screen: Where it is told.
+        folder: Where the demo keeps its own small state (the webhook's port).
+        images: A folder per class of a user's own images; the sample if None.
+        parameters: The recipe's parameters.
+    """
+
+    def __init__(
+        self,
+        loopline: AsyncLoopline,
+        endpoints: Endpoints,
+        screen: Screen,
+        folder: Path,
+        *,
+        images: Path | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> None:
+        self._loopline = loopline
+        self._endpoints = endpoints
+        self._screen = screen
+        self._folder = folder
+        self._images = images
+        self._parameters = TRAINING if parameters is None else parameters
+        self._summary = Summary()
+        self._failure: LooplineError | None = None
+        self._fresh = False
+
+    async def run(self) -> Summary:
+        """Tell the whole story; raises what went wrong, with its reason."""
+        watcher = asyncio.create_task(self._watch())
+        receiver = WebhookReceiver(self._saved_port())
+        await receiver.start()
+        (self._folder / "demo.json").write_text(json.dumps({"webhook_port": receiver.port}))
+        try:
+            truth = await self._fill_bucket()
+            await self._put_flow(receiver.url)
+            first = await self._import(truth)
+            await self._first_model(first, truth)
+            await self._labeling(truth, receiver)
+        finally:
+            watcher.cancel()
+            await receiver.stop()
+        self._summary.seconds = {k: round(v, 2) for k, v in self._screen.seconds.items()}
+        self._summary.nothing_recomputed = not self._fresh
+        return self._summary
+
+    async def _fill_bucket(self) -> CatalogueTruth:
+        bucket = self._customer_bucket(PHOTOS_BUCKET)
+        with self._screen.stage("bucket", "A customer's bucket holds product photos") as stage:
+            target = await asyncio.to_thread(_Missing, bucket)
+            truth = await asyncio.to_thread(
+                write_catalogue, target, images=self._images, progress=stage.at
+            )
+            planted = self._summary.planted = truth.planted_by_reason()
+            stage.done(
+                f"{truth.objects} objects: {len(truth.labeled)} labeled, {len(truth.test)} test, "
+                f"{len(truth.unlabeled)} unlabeled, planted {_counts(planted)}"
+            )
+        return truth
+
+    async def _put_flow(self, webhook_url: str) -> None:
+        with self._screen.stage("flow", "A flow says what starts, promotes and routes") as stage:
+            template = Template((Path(__file__).parent / "catalogue.yaml").read_text())
+            document = template.substitute(
+                parameters=json.dumps(self._parameters),
+                results=RESULTS_BUCKET,
+                relabel_limit=RELABEL_LIMIT,
+                webhook_url=webhook_url,
+            )
+            flow = await self._loopline.flow.put(document)
+            stage.done(f"{show_ref(flow.ref)} [dim]{flow.ref.digest[:12]}[/dim]")
+
+    async def _import(self, truth: CatalogueTruth) -> Committed[DatasetCommitted]:
+        with self._screen.stage("import", "An external system asks for an import") as stage:
+            self._fresh = await self._head(catalog.DATASET_COMMITTED, name=DATASET) is None
+            ends = self._endpoints
+            await external.ask_for_import(
+                ends.nats_url,
+                ends.external_nats_user,
+                ends.external_nats_password,
+                dataset=DATASET,
+                bucket=PHOTOS_BUCKET,
+                prefix=truth.prefix,
+                labels_key=truth.labels_key,
+            )
+            first = await self._until(
+                "the dataset", lambda: self._first(catalog.DATASET_COMMITTED, name=DATASET)
+            )
+            statistics = first.message.statistics
+            self._summary.items = dict(statistics)
+            self._summary.drops = _drops(first)
+            self._summary.datasets[show_ref(first.ref)] = first.message.tree.digest
+            stage.done(
+                f"{show_ref(first.ref)}: {statistics['items']} items, "
+                f"dropped {_counts(self._summary.drops)}"
+            )
+        return first
+
+    async def _first_model(
+        self, first: Committed[DatasetCommitted], truth: CatalogueTruth
+    ) -> None:
+        model = await self._trained("train_1", "The flow trains a first model", first)
+        with self._screen.stage("promote_1", "The flow's rule promotes it") as stage:
+            moved = await self._until("the promotion", lambda: self._moved(model))
+            stage.done(f"{ALIAS} is {show_ref(moved.message.target)}: {moved.message.reason}")
+        await self._ask(truth)
+        await self._routed("1", model)
+
+    async def _trained(
+        self, key: str, title: str, dataset: Committed[DatasetCommitted]
+    ) -> Committed[ModelCommitted]:
+        with self._screen.stage(key, title) as stage:
+            model = await self._until("the model", lambda: self._model_of(dataset))
+            metrics = _test_metrics(model)
+            self._summary.models.append(
+                {"version": show_ref(model.ref), "digest": model.ref.digest, "metrics": metrics}
+            )
+            stage.done(
+                f"{show_ref(model.ref)} on {show_ref(dataset.ref)}: accuracy "
+                f"[bold]{metrics['accuracy']:.3f}[/bold], macro F1 {metrics['macro_f1']:.3f}, "
+                f"calibration error {metrics['calibration_error']:.3f}"
+            )
+        return model
+
+    async def _ask(self, truth: CatalogueTruth) -> None:
+        """Ask with tritonclient about test images, and keep the first answer that is right."""
+        with self._screen.stage("client", "tritonclient asks about a test photo") as stage:
+            bucket = self._customer_bucket(PHOTOS_BUCKET)
+            for key, true_class in sorted(truth.test.items()):
+                data = await asyncio.to_thread(bucket.get, key)
+                answer = await self._triton(data)
+                self._summary.client_answer = {"key": key, "true_class": true_class, **answer}
+                if answer["class"] == true_class:
+                    break
+            stage.done(
+                f"{Path(key).name}: [bold]{answer['class']}[/bold] ({answer['confidence']:.2f}), "
+                f"truly {true_class}"
+            )
+
+    async def _triton(self, image: bytes) -> dict[str, Any]:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "image"
+            path.write_bytes(image)
+            for attempt in range(ATTEMPTS_OF_CLIENT):
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "loopline.demo.triton_check",
+                    self._endpoints.inference_grpc, MODEL, str(path),
+                    stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                )  # fmt: skip
+                out, err = await process.communicate()
+                if process.returncode == 0:
+                    answer: dict[str, Any] = json.loads(out)
+                    return answer
+                # The alias has moved; the workers may still be loading the model.
+                await asyncio.sleep(min(2.0, POLL_S * (attempt + 1)))
+        raise Transient(f"tritonclient got no answer: {err.decode().strip().splitlines()[-1:]}")
+
+    async def _routed(
+        self, number: str, model: Committed[ModelCommitted]
+    ) -> tuple[Committed[PredictionsCommitted], Committed[DeliveryCommitted]]:
+        title = "The model is applied to the unlabeled photos"
+        with self._screen.stage(f"apply_{number}", title) as stage:
+            predictions = await self._until("predictions", lambda: self._predictions_of(model))
+            message = predictions.message
+            stage.done(f"{message.selected} predicted, {message.inferred} of them inferred now")
+        title = "The router delivers what is sure"
+        with self._screen.stage(f"route_{number}", title) as stage:
+            delivery = await self._until("delivery", lambda: self._delivery_of(predictions))
+            self._summary.delivered.append(delivery.message.delivered)
+            if number == "1":
+                self._summary.relabeled = delivery.message.relabeled
+            stage.done(
+                f"{delivery.message.delivered} to s3://{RESULTS_BUCKET}/{RESULTS_PREFIX}, "
+                f"{delivery.message.relabeled} to labelers"
+            )
+        return predictions, delivery
+
+    async def _labeling(self, truth: CatalogueTruth, receiver: WebhookReceiver) -> None:
+        with self._screen.stage("label", "Labelers correct the uncertain ones") as stage:
+            job = await self._until("the labeling job", self._job)
+            name = job.ref.name
+            labeled = await self._submit(name, truth, stage)
+            calls = len([call for call in receiver.calls if name in json.dumps(call)])
+            second = await self._until("the corrected dataset", lambda: self._corrected(name))
+            self._summary.datasets[show_ref(second.ref)] = second.message.tree.digest
+            stage.done(
+                f"{labeled} submitted by {' and '.join(LABELERS)} (the true labels, as people would "
+                f"give them) → {show_ref(second.ref)}; webhook called {calls}×"
+            )
+        model = await self._trained("train_2", "The flow trains on the corrections", second)
+        with self._screen.stage("promote_2", "Compared with the champion, same test photos") as stage:
+            decision = await self._until("the decision", lambda: self._decision(model))
+            promoted = isinstance(decision, Committed)
+            self._summary.decision = (
+                decision.message.reason if isinstance(decision, Committed) else decision.reason
+            )
+            stage.done(("promoted: " if promoted else "not promoted: ") + self._summary.decision)
+        if promoted:
+            await self._routed("2", model)
+
+    async def _submit(self, job: str, truth: CatalogueTruth, stage: Stage) -> int:
+        """Submit the true label of every item of the job that has none yet."""
+        items = await self._until("the job's items", lambda: self._items(job))
+        todo = [item["asset"] for item in items if item["state"] != "submitted"]
+        for start in range(0, len(todo), 100):
+            page = todo[start : start + 100]
+            labeler = LABELERS[start // 100 % len(LABELERS)]
+            labels = {asset: [{"class_name": truth.classes_by_asset[asset]}] for asset in page}
+            await self._loopline.job.label_many(job, labels, labeler=labeler)
+            stage.at(start + len(page), len(todo), "labels")
+        return len(items)
+
+    async def _items(self, job: str) -> list[dict[str, Any]] | None:
+        try:
+            return await self._loopline.job.items(job)
+        except (Rejected, Transient):
+            return None  # annotate has not projected the job yet
+
+    # What the log says.
+
+    async def _head(self, event: Event[Any], **tokens: str) -> Committed[Any] | None:
+        return await self._loopline.session.log.head(event, **tokens)
+
+    async def _first(self, event: Event[Any], **tokens: str) -> Committed[Any] | None:
+        history = await self._loopline.session.log.history(event, **tokens)
+        return history[0] if history else None
+
+    async def _model_of(
+        self, dataset: Committed[DatasetCommitted]
+    ) -> Committed[ModelCommitted] | None:
+        log = self._loopline.session.log
+        for model in await log.history(catalog.MODEL_COMMITTED, name=MODEL):
+            if any(i.digest == dataset.ref.digest for i in model.commit.run.inputs):
+                return model
+        return None
+
+    async def _moved(self, model: Committed[ModelCommitted]) -> Committed[AliasMoved] | None:
+        log = self._loopline.session.log
+        for moved in await log.history(catalog.ALIAS_MOVED, model=MODEL, alias=ALIAS):
+            if moved.message.target.digest == model.ref.digest:
+                return moved
+        return None
+
+    async def _decision(
+        self, model: Committed[ModelCommitted]
+    ) -> Committed[AliasMoved] | PromotionDeclined | None:
+        if moved := await self._moved(model):
+            return moved
+        session = self._loopline.session
+        events = JetStreamLog(session.nats, Stream.EVENTS)
+        subject = catalog.PROMOTION_DECLINED.subject(session.settings.workspace, model=MODEL)
+        async for record in events.read([subject]):
+            declined = PromotionDeclined.FromString(record.data)
+            if declined.candidate.digest == model.ref.digest:
+                return declined
+        return None
+
+    async def _predictions_of(
+        self, model: Committed[ModelCommitted]
+    ) -> Committed[PredictionsCommitted] | None:
+        for found in await self._loopline.session.log.heads(catalog.PREDICTIONS_COMMITTED):
+            if found.message.model.digest == model.ref.digest:
+                return found
+        return None
+
+    async def _delivery_of(
+        self, predictions: Committed[PredictionsCommitted]
+    ) -> Committed[DeliveryCommitted] | None:
+        log = self._loopline.session.log
+        for found in await log.history(catalog.DELIVERY_COMMITTED, name=FLOW):
+            if any(i.digest == predictions.ref.digest for i in found.commit.run.inputs):
+                return found
+        return None
+
+    async def _job(self) -> Committed[LabelingJobCommitted] | None:
+        jobs = await self._loopline.session.log.heads(catalog.LABELING_JOB_COMMITTED)
+        return min(jobs, key=lambda job: job.commit.parent_sequence or job.sequence, default=None)
+
+    async def _corrected(self, job: str) -> Committed[DatasetCommitted] | None:
+        log = self._loopline.session.log
+        for found in await log.history(catalog.DATASET_COMMITTED, name=DATASET):
+            if any(i.name == job or i.name.startswith(f"{job}/") for i in found.commit.run.inputs):
+                return found
+        return None
+
+    # Waiting and watching.
+
+    async def _until(self, what: str, probe: Callable[[], Awaitable[T | None]]) -> T:
+        """Return what `probe` finds, once it does; raises if a run fails meanwhile."""
+        try:
+            async with asyncio.timeout(STEP_TIMEOUT_S):
+                while True:
+                    try:
+                        if (found := await probe()) is not None:
+                            return found
+                    except Transient:
+                        pass  # the bus restarts
+                    if self._failure is not None:
+                        raise self._failure
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise Transient(f"{what}: not there after {STEP_TIMEOUT_S:.0f} s") from None
+
+    async def _watch(self) -> None:
+        """Move the bar of the running stage with the reports of the runs."""
+        async for report in self._loopline.events():
+            if isinstance(report, Rejected):
+                self._failure = report
+            elif report.state == RunState.RUN_STATE_FAILED:
+                self._failure = Rejected(f"{report.title}: {report.message}")
+            elif (stage := self._screen.current) and report.total:
+                stage.at(report.done, report.total, _detail(report))
+
+    def _customer_bucket(self, name: str) -> S3Blobs:
+        ends = self._endpoints
+        return S3Blobs(ends.s3_endpoint, ends.customer_access_key, ends.customer_secret_key, name)
+
+    def _saved_port(self) -> int:
+        """Return the webhook's port of last time: a new one would be a new flow, and new work."""
+        path = self._folder / "demo.json"
+        return int(json.loads(path.read_text())["webhook_port"]) if path.exists() else 0
+
+
+class _Missing:
+    """A bucket into which only what is not there yet is written."""
+
+    def __init__(self, bucket: S3Blobs) -> None:
+        self._bucket = bucket
+        self._there = {info.key: info.size_bytes for info in bucket.list("")}
+        self._digests: dict[str, str] = {}
+
+    def put(self, key: str, data: bytes, media_type: str = "application/octet-stream") -> None:
+        """Write `data` unless the key holds the same bytes."""
+        if self._there.get(key) == len(data) and sha256_hex(self._bucket.get(key)) == sha256_hex(data):
+            return
+        self._bucket.put(key, data, media_type)
+
+
+def _detail(report: RunChanged) -> str:
+    figures = "  ".join(
+        f"{name} {report.figures[name]:.3f}" for name in ("loss", "accuracy") if name in report.figures
+    )
+    return f"{report.unit}  {figures}"
+
+
+def _drops(dataset: Committed[DatasetCommitted]) -> dict[str, int]:
+    figures = dataset.commit.run.figures
+    return {
+        name.removeprefix("dropped:"): int(count)
+        for name, count in sorted(figures.items())
+        if name.startswith("dropped:")
+    }
+
+
+def _test_metrics(model: Committed[ModelCommitted]) -> dict[str, float]:
+    for evaluation in model.message.evaluations:
+        if evaluation.split == "test":
+            return dict(sorted(evaluation.metrics.items()))
+    return {}
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()) or "none"
