@@ -1,0 +1,1 @@
+"""Where annotate meets the log, the object store, its database and the network."""

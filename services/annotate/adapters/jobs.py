@@ -1,0 +1,207 @@
+"""Labeling jobs in the commit log: opened, stopped, completed by compare-and-set on the job's subject."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from loopline.contracts import (
+    Actor,
+    ArtefactKind,
+    ArtefactRef,
+    Commit,
+    LabelingJobCommitted,
+    OpenLabelingJob,
+    Run,
+    RunKind,
+    catalog,
+)
+from loopline.errors import NotFound, Rejected
+from loopline.names import validate_name
+from loopline.store.commits import CommitLog, Committed, Unchanged
+from services.annotate.adapters.messages import (
+    specification_of,
+    state_number,
+    state_of,
+    status_of,
+)
+from services.annotate.adapters.provenance import Provenance, as_role
+from services.annotate.adapters.sources import JobSources
+from services.annotate.domain.jobs import (
+    Specification,
+    State,
+    check_items,
+    check_specification,
+    decide_opening,
+    decide_stopping,
+)
+
+KEEP_LABELS = "keep_labels"
+"""Parameter of a stopping run: whether the labels made so far go into the dataset."""
+
+JobCommit = Committed[LabelingJobCommitted]
+
+
+class Jobs:
+    """The labeling jobs of one workspace."""
+
+    def __init__(
+        self, log: CommitLog, sources: JobSources, provenance: Provenance, items_max: int
+    ) -> None:
+        self._log = log
+        self._sources = sources
+        self._provenance = provenance
+        self._items_max = items_max
+
+    async def find(self, job: str) -> JobCommit | None:
+        """Return the job's last commit, or None."""
+        return await self._log.head(catalog.LABELING_JOB_COMMITTED, name=job)
+
+    async def get(self, job: str) -> JobCommit:
+        """Return the job's last commit.
+
+        Raises:
+            NotFound: There is no such job.
+        """
+        validate_name("labeling job", job)
+        found = await self.find(job)
+        if found is None:
+            raise NotFound(f"there is no labeling job {job}", job=job)
+        return found
+
+    async def open(self, command: OpenLabelingJob) -> JobCommit:
+        """Open a job, or return the one that the same command opened before.
+
+        Raises:
+            Rejected: It could never be worked, or another job has its name.
+        """
+        asked = specification_of(command)
+        check_specification(asked, self._items_max)
+        existing = await self.find(asked.job)
+        if not decide_opening(asked, status_of(existing.message) if existing else None):
+            assert existing is not None  # else there would be something to open
+            return existing
+        resolved = await self._resolve(asked, command)
+
+        async def build(head: JobCommit | None) -> LabelingJobCommitted:
+            if not decide_opening(asked, status_of(head.message) if head else None):
+                raise Unchanged(f"labeling job {asked.job} is open")
+            return _opening(asked, resolved, self._opening_run(resolved))
+
+        return await self._commit(asked.job, build)
+
+    async def stop(self, job: str, actor: Actor, *, keep_labels: bool) -> JobCommit:
+        """Stop a job; stopping it again changes nothing.
+
+        Raises:
+            NotFound: There is no such job.
+            Rejected: It is completed.
+        """
+        await self.get(job)
+
+        async def build(head: JobCommit | None) -> LabelingJobCommitted:
+            assert head is not None  # jobs never go away
+            if not decide_stopping(job, status_of(head.message)):
+                raise Unchanged(f"labeling job {job} is stopped")
+            run = self._provenance.run(
+                RunKind.RUN_KIND_EDIT,
+                [as_role(head.ref, "job")],
+                {"state": State.STOPPED.value, KEEP_LABELS: keep_labels},
+                actor,
+            )
+            kept = "its labels so far are kept" if keep_labels else "its labels are left out"
+            return _changed(head, State.STOPPED, run, f"{job} stopped by {actor.name}: {kept}")
+
+        return await self._commit(job, build)
+
+    async def complete(
+        self, job: str, dataset: ArtefactRef, figures: Mapping[str, float]
+    ) -> JobCommit:
+        """Say that the labels of a job are in the dataset; saying it again changes nothing.
+
+        Args:
+            job: The job, in progress or completed.
+            dataset: The version that holds them.
+            figures: What the run tells.
+        """
+
+        async def build(head: JobCommit | None) -> LabelingJobCommitted:
+            assert head is not None  # jobs never go away
+            if state_of(head.message.state) is State.STOPPED:
+                raise Unchanged(f"labeling job {job} was stopped meanwhile")
+            run = self._provenance.run(
+                RunKind.RUN_KIND_ANNOTATE,
+                [as_role(_opened(head), "job"), as_role(dataset, "labeled")],
+                {"state": State.COMPLETED.value},
+                head.message.specification.actor,
+            )
+            run.figures.update(figures)
+            summary = f"{job} completed: {figures['items']:.0f} items labeled"
+            if "agreement" in figures:
+                summary += f", {figures['agreement']:.0%} as the model had predicted"
+            return _changed(head, State.COMPLETED, run, summary)
+
+        return await self._commit(job, build)
+
+    async def _commit(self, job: str, build: object) -> JobCommit:
+        return await self._log.commit(
+            catalog.LABELING_JOB_COMMITTED,
+            build,  # type: ignore[arg-type]  # each of the builders above
+            name=job,
+        )
+
+    async def _resolve(self, asked: Specification, command: OpenLabelingJob) -> OpenLabelingJob:
+        """Return the command with the versions and classes that it meant, its items fetched."""
+        resolved = await self._sources.resolved(command)
+        if not resolved.classes:
+            raise Rejected(
+                f"job {asked.job}: neither it nor dataset {asked.dataset} has any class",
+                job=asked.job,
+            )
+        assets = await self._sources.assets(resolved)
+        check_items(asked, assets)
+        await self._sources.fill(asked.digest, resolved, assets)
+        return resolved
+
+    def _opening_run(self, resolved: OpenLabelingJob) -> Run:
+        inputs = [as_role(resolved.dataset, "items")]
+        if resolved.HasField("predictions"):
+            inputs.append(as_role(resolved.predictions, "predictions"))
+        if resolved.HasField("flow"):
+            inputs.append(as_role(resolved.flow, "flow"))
+        parameters = {"job": resolved.job, "items_digest": resolved.items_digest}
+        run = self._provenance.run(RunKind.RUN_KIND_ANNOTATE, inputs, parameters, resolved.actor)
+        run.figures["items"] = resolved.items_count
+        return run
+
+
+def _opening(asked: Specification, resolved: OpenLabelingJob, run: Run) -> LabelingJobCommitted:
+    kind = ArtefactKind.ARTEFACT_KIND_LABELING_JOB
+    artefact = ArtefactRef(kind=kind, name=asked.job, digest=asked.digest)
+    summary = f"{asked.job} opened: {asked.items_count} items of {asked.dataset} to label"
+    return LabelingJobCommitted(
+        commit=Commit(artefact=artefact, run=run, summary=summary),
+        state=state_number(State.IN_PROGRESS),
+        specification=resolved,
+    )
+
+
+def _changed(head: JobCommit, state: State, run: Run, summary: str) -> LabelingJobCommitted:
+    artefact = ArtefactRef(kind=head.ref.kind, name=head.ref.name, digest=head.ref.digest)
+    return LabelingJobCommitted(
+        commit=Commit(artefact=artefact, run=run, summary=summary),
+        state=state_number(state),
+        specification=head.message.specification,
+    )
+
+
+def _opened(head: JobCommit) -> ArtefactRef:
+    """Return the job's first version: an input that stays the same however often it is completed."""
+    return ArtefactRef(kind=head.ref.kind, name=head.ref.name, version=1, digest=head.ref.digest)
+
+
+def inputs_of(specification: OpenLabelingJob, job: JobCommit) -> Sequence[ArtefactRef]:
+    """Return what the labels of a job were made from."""
+    inputs = [as_role(specification.dataset, "items"), as_role(_opened(job), "job")]
+    if specification.HasField("predictions"):
+        inputs.append(as_role(specification.predictions, "predictions"))
+    return inputs

@@ -1,0 +1,106 @@
+"""Between the contracts' messages and the domain: protobuf stops here."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from loopline import contracts as c
+from loopline.contracts import JobState, OpenLabelingJob
+from loopline.store.items import Shape
+from services.annotate.domain.corrections import Submission
+from services.annotate.domain.jobs import JobStatus, Specification, State
+
+_STATES = {
+    JobState.JOB_STATE_PENDING: State.PENDING,
+    JobState.JOB_STATE_IN_PROGRESS: State.IN_PROGRESS,
+    JobState.JOB_STATE_ON_REVIEW: State.ON_REVIEW,
+    JobState.JOB_STATE_COMPLETED: State.COMPLETED,
+    JobState.JOB_STATE_STOPPED: State.STOPPED,
+}
+_NUMBERS = {state: number for number, state in _STATES.items()}
+
+
+def state_of(number: JobState) -> State:
+    """Return the domain's state."""
+    return _STATES[number]
+
+
+def state_number(state: State) -> JobState:
+    """Return the contract's state."""
+    return _NUMBERS[state]
+
+
+def specification_of(command: OpenLabelingJob) -> Specification:
+    """Return what a command asks for; who asks, and by which flow, is not part of it."""
+    deadline = ""
+    if command.HasField("deadline"):
+        deadline = command.deadline.ToDatetime(tzinfo=UTC).isoformat()
+    return Specification(
+        job=command.job,
+        dataset=command.dataset.name,
+        dataset_version=command.dataset.version,
+        dataset_digest=command.dataset.digest,
+        items_digest=command.items_digest,
+        items_count=command.items_count,
+        predictions_digest=command.predictions_tree.digest or command.predictions.digest,
+        instructions=command.instructions,
+        classes=tuple(command.classes),
+        webhook_url=command.webhook_url,
+        deadline=deadline,
+    )
+
+
+def status_of(message: c.LabelingJobCommitted) -> JobStatus:
+    """Return where a job stands."""
+    return JobStatus(state_of(message.state), message.commit.artefact.digest)
+
+
+def submission_of(message: c.LabelsSubmitted, sequence: int) -> Submission:
+    """Return a committed submission."""
+    return Submission(
+        asset=message.asset,
+        labeler=message.labeler,
+        shapes=tuple(shape_of(shape) for shape in message.shapes),
+        digest=message.commit.artefact.digest,
+        sequence=sequence,
+        spent_s=message.spent_s,
+    )
+
+
+def shape_of(message: c.Shape) -> Shape:
+    """Return the domain's shape."""
+    geometry = message.WhichOneof("geometry")
+    box = message.bbox_xyxy
+    return Shape(
+        id=message.id,
+        class_name=message.class_name,
+        bbox_xyxy=(box.x_min, box.y_min, box.x_max, box.y_max) if geometry == "bbox_xyxy" else None,
+        polygon=tuple(message.polygon.points) if geometry == "polygon" else None,
+        mask_rle=message.mask.rle if geometry == "mask" else None,
+        confidence=message.confidence if message.HasField("confidence") else None,
+        source=message.source,
+        edited_from=message.edited_from,
+        review=message.review,
+    )
+
+
+def shape_message(shape: Shape) -> c.Shape:
+    """Return the contract's shape."""
+    message = c.Shape(
+        id=shape.id,
+        class_name=shape.class_name,
+        confidence=shape.confidence,
+        source=shape.source,
+        edited_from=shape.edited_from,
+        review=shape.review,
+    )
+    if shape.bbox_xyxy is not None:
+        x_min, y_min, x_max, y_max = shape.bbox_xyxy
+        message.bbox_xyxy.CopyFrom(
+            c.BoundingBox(x_min=x_min, y_min=y_min, x_max=x_max, y_max=y_max)
+        )
+    elif shape.polygon is not None:
+        message.polygon.points.extend(shape.polygon)
+    elif shape.mask_rle is not None:
+        message.mask.rle = shape.mask_rle
+    return message

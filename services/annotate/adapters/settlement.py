@@ -1,0 +1,177 @@
+"""From a job's submissions to the dataset's next version, and the job's completion.
+
+The run's key holds the digest over all submissions, so whoever settles the same labels again, after a
+kill or in another process, finds its own version in the log and goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from weakref import WeakValueDictionary
+
+from loopline.contracts import (
+    ArtefactKind,
+    ArtefactRef,
+    DatasetCommitted,
+    OpenLabelingJob,
+    Run,
+    RunKind,
+    catalog,
+)
+from loopline.digests import canonical_json
+from loopline.errors import Rejected, Transient
+from loopline.store.commits import CommitLog, Committed
+from loopline.store.datasets import Datasets
+from loopline.store.items import Item, Shape
+from loopline.store.objects import Area, ObjectStore
+from loopline.store.trees import MergeConflict
+from services.annotate.adapters.board import LABELS_SEQUENCE
+from services.annotate.adapters.jobs import KEEP_LABELS, JobCommit, Jobs, inputs_of
+from services.annotate.adapters.messages import state_of, submission_of
+from services.annotate.adapters.provenance import Provenance
+from services.annotate.adapters.sources import JobSources
+from services.annotate.domain.corrections import (
+    Submission,
+    agreement_report,
+    corrected,
+    figures,
+    items_by_labeler,
+    submissions_digest,
+)
+from services.annotate.domain.jobs import State
+
+REBASES_MAX = 10
+
+DatasetCommit = Committed[DatasetCommitted]
+
+
+class Settlement:
+    """Merges labels into datasets."""
+
+    def __init__(
+        self,
+        log: CommitLog,
+        objects: ObjectStore,
+        datasets: Datasets,
+        jobs: Jobs,
+        sources: JobSources,
+        provenance: Provenance,
+    ) -> None:
+        self._log = log
+        self._objects = objects
+        self._datasets = datasets
+        self._jobs = jobs
+        self._sources = sources
+        self._provenance = provenance
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def lock(self, job: str) -> asyncio.Lock:
+        """Return the lock under which one process settles a job once at a time."""
+        return self._locks.setdefault(job, asyncio.Lock())
+
+    async def settle(self, job: JobCommit) -> None:
+        """Commit the labels of a job into its dataset, and complete the job if it was not stopped.
+
+        Raises:
+            Transient: Items of a job in progress have no labels yet.
+        """
+        name, stopped = job.ref.name, state_of(job.message.state) is State.STOPPED
+        if stopped and not job.commit.run.parameters[KEEP_LABELS]:
+            return
+        submissions = await self._submissions(name)
+        missing = job.message.specification.items_count - len(submissions)
+        if missing > 0 and not stopped:
+            raise Transient(f"{missing} items of labeling job {name} have no labels yet", job=name)
+        if not submissions:
+            return
+        version = await self._merged(job, submissions)
+        if not stopped:
+            through = max(submission.sequence for submission in submissions)
+            told = dict(version.commit.run.figures) | {LABELS_SEQUENCE: float(through)}
+            await self._jobs.complete(name, version.ref, told)
+
+    async def _submissions(self, job: str) -> list[Submission]:
+        heads = await self._log.heads(catalog.LABELS_SUBMITTED, job=job)
+        return sorted(
+            (submission_of(head.message, head.sequence) for head in heads),
+            key=lambda submission: submission.asset,
+        )
+
+    async def _merged(self, job: JobCommit, submissions: Sequence[Submission]) -> DatasetCommit:
+        specification = job.message.specification
+        dataset = specification.dataset.name
+        run = self._run(job, submissions)
+        done = await self._log.find_run(catalog.DATASET_COMMITTED, run.id, name=dataset)
+        if done is not None:
+            return done
+        assets = [submission.asset for submission in submissions]
+        predictions = await self._sources.predictions(specification, assets)
+        predicted = {asset: prediction.shapes for asset, prediction in predictions.items()}
+        await self._tell(run, submissions, predicted)
+        for _ in range(REBASES_MAX):
+            try:
+                return await self._commit(specification, submissions, run)
+            except MergeConflict:
+                continue  # somebody changed one of these items meanwhile: on top of that, then
+        raise Transient(
+            f"dataset {dataset} changes faster than labels can be merged", job=job.ref.name
+        )
+
+    def _run(self, job: JobCommit, submissions: Sequence[Submission]) -> Run:
+        name, specification = job.ref.name, job.message.specification
+        labels = ArtefactRef(
+            kind=ArtefactKind.ARTEFACT_KIND_LABELS,
+            name=name,
+            digest=submissions_digest(submissions),
+            role="labels",
+        )
+        inputs = [*inputs_of(specification, job), labels]
+        parameters = {"job": name, "labelers": items_by_labeler(submissions)}
+        return self._provenance.run(
+            RunKind.RUN_KIND_ANNOTATE, inputs, parameters, specification.actor
+        )
+
+    async def _tell(
+        self,
+        run: Run,
+        submissions: Sequence[Submission],
+        predicted: Mapping[str, Sequence[Shape]],
+    ) -> None:
+        """Put figures and the agreement report into the run."""
+        run.figures.update(figures(submissions, predicted))
+        report = canonical_json(agreement_report(submissions, predicted))
+        run.outputs.add(
+            kind=ArtefactKind.ARTEFACT_KIND_REPORT,
+            name=f"{run.parameters['job']}/agreement",
+            digest=await self._objects.put(Area.REPORTS, report),
+            role="agreement_report",
+        )
+
+    async def _commit(
+        self, specification: OpenLabelingJob, submissions: Sequence[Submission], run: Run
+    ) -> DatasetCommit:
+        dataset = specification.dataset.name
+        head = await self._datasets.head(dataset)
+        if head is None:
+            raise Rejected(f"there is no dataset {dataset}", dataset=dataset)
+        tree = await self._datasets.tree(head)
+        items = await tree.get([submission.asset for submission in submissions])
+        upserts = [corrected(items[s.asset], s) for s in submissions if s.asset in items]
+        # An item that was removed from the dataset meanwhile stays removed.
+        run.figures["left_out"] = len(submissions) - len(upserts)
+        return await self._datasets.commit_changes(
+            dataset,
+            upserts,
+            run=self._provenance.finished(run),
+            summary=f"{len(upserts)} items labeled in {specification.job}",
+            classes=_classes(head.message.classes, upserts),
+            base=head,
+        )
+
+
+def _classes(known: Sequence[str], items: Sequence[Item]) -> list[str] | None:
+    """Return the dataset's classes with those that labelers added behind; None if they added none."""
+    used = {shape.class_name for item in items for shape in item.shapes}
+    added = sorted(used - set(known))
+    return [*known, *added] if added else None

@@ -1,0 +1,1 @@
+"""Pure decisions of labeling: no network, no disk, no framework."""

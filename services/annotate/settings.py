@@ -1,0 +1,32 @@
+"""What annotate is told; nothing else of it reads the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from loopline.runtime.settings import ServiceSettings
+
+
+class AnnotateSettings(ServiceSettings):
+    """Settings of annotate, from `LOOPLINE_*` variables."""
+
+    job_items_max: int = Field(default=200_000, ge=1)
+    """The most items one labeling job may have."""
+    page_items_max: int = Field(default=1_000, ge=1)
+    """The most items one page of the API holds."""
+    bulk_items_max: int = Field(default=1_000, ge=1)
+    """The most submissions one bulk request may hold."""
+    body_size_max_bytes: int = Field(default=32 * 1024 * 1024, ge=1_024)
+    """Larger request bodies are refused before they are read."""
+    submit_concurrency: int = Field(default=64, ge=1)
+    """Submissions of bulk requests committed at once, over all requests."""
+    projection_wait_s: float = Field(default=5.0, gt=0)
+    """How long a request or handler waits until the database has what the log has."""
+    webhook_secret: SecretStr = SecretStr("")
+    """Signs notifications ("whsec_" and base64, as Standard Webhooks has it); unsigned if empty."""
+    webhook_timeout_s: float = Field(default=10.0, gt=0)
+    """For one attempt, from connecting to the last byte of the answer's head."""
+    webhook_delays_s: tuple[float, ...] = (
+        5, 30, 120, 300, 900, 1_800, 3_600, 7_200, 18_000, 36_000, 43_200, 43_200, 43_200, 43_200,
+    )  # fmt: skip
+    """Delays between attempts: the last one is made 2.8 days after the first."""
