@@ -1,0 +1,76 @@
+# Everything a person types. Needs Python 3.11+ and make; the rest installs itself into .venv and tools/.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+LOCK := tools/requirements.lock
+READY := $(VENV)/.ready
+TOOLS := tools/node_modules/.ready
+BUF := PATH="$(CURDIR)/$(BIN):$$PATH" tools/node_modules/.bin/buf
+ARGS ?=
+ONLY ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check fmt proto docs bench bench-peers chaos lock clean
+
+help:  ## What there is to type
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+setup: $(READY)  ## Set the environment up
+
+$(READY): $(LOCK) tools/bootstrap.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Loopline needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tools/bootstrap.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK) tools/bootstrap.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+$(TOOLS): tools/package.json tools/package-lock.json $(READY)
+	cd tools && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error
+	@touch $(TOOLS)
+
+demo: $(READY)  ## The whole flywheel on real images (ARGS="--json out.json")
+	$(BIN)/loopline demo $(ARGS)
+
+up: $(READY)  ## Start the platform and stay
+	$(BIN)/loopline up $(ARGS)
+
+test: $(READY) $(TOOLS)  ## Every test
+	$(RUN) -m pytest $(ARGS)
+
+check: $(READY) $(TOOLS)  ## Lint, types, layers, contracts, generated code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BUF) lint proto
+	$(BUF) breaking proto --against proto/released.binpb
+	$(RUN) proto/generate.py --check
+	$(RUN) -m loopline.client.generate --check
+	$(RUN) -m tools.generate_docs --check
+
+fmt: $(READY)  ## Format and mend what can be mended
+	$(BIN)/ruff check --fix --quiet || true
+	$(BIN)/ruff format --quiet
+
+proto: $(READY)  ## Generate the contracts' code
+	$(RUN) proto/generate.py
+	$(RUN) -m loopline.client.generate
+
+docs: $(READY) $(TOOLS)  ## Generate docs/events.md, docs/asyncapi.json and the services' tables
+	$(RUN) -m tools.generate_docs
+
+bench: $(READY)  ## Ratios to .bench/results.json (ONLY=name)
+	$(RUN) -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+chaos: $(READY)  ## The fault tests at length
+	$(RUN) -m tests.chaos $(ARGS)
+
+lock: $(READY)  ## Resolve the dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml -o $(LOCK)
+
+clean:  ## Remove what was set up; data folders stay
+	rm -rf $(VENV) tools/node_modules .mypy_cache .ruff_cache .pytest_cache .bench
