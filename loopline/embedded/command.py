@@ -5,10 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import site
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import loopline
 
 PR_SET_PDEATHSIG = 1
 PRIVATE_UMASK = 0o077
@@ -49,3 +52,12 @@ def die_with_parent() -> Callable[[], None]:
                 os._exit(1)
 
     return prepare
+
+
+def import_path() -> dict[str, str]:
+    """Return the variables that let a child import what this process imports, from any folder."""
+    root = str(Path(loopline.__file__).parents[1])
+    if root in site.getsitepackages():
+        return {}  # in front of the standard library it could shadow it
+    inherited = os.environ.get("PYTHONPATH", "")
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (inherited, root)))}

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from loopline.embedded import forkserver
-from loopline.embedded.command import Command, die_with_parent
+from loopline.embedded.command import Command, die_with_parent, import_path
 from loopline.embedded.errors import PlatformError
 from loopline.embedded.logs import LogPump
 
@@ -102,7 +102,7 @@ class _Server:
         try:
             process = subprocess.Popen(  # noqa: ASYNC220, S603 - milliseconds
                 (sys.executable, "-m", forkserver.__name__, str(theirs.fileno())),
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, **import_path()},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -194,4 +194,18 @@ def tail(path: Path, lines: int = 12) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    return "\n".join(_for_people(line) for line in text.splitlines()[-lines:])
+
+
+def _for_people(line: str) -> str:
+    """Return what a JSON line says, without what every line has."""
+    try:
+        said = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return line
+    if not isinstance(said, dict):
+        return line
+    known = ("event", "msg", "timestamp", "ts", "level", "service", "exception")
+    event = said.get("event") or said.get("msg") or ""
+    keys = [f"{key}={value}" for key, value in said.items() if key not in known]
+    return " ".join([str(event), *keys, *filter(None, [str(said.get("exception", ""))])])

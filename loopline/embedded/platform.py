@@ -235,7 +235,7 @@ class Platform:
     def _endpoint(self, process: ServiceProcess) -> str:
         http = self.endpoints.http[process.name]
         grpc = self.endpoints.grpc.get(process.name)
-        return f"{http} grpc {grpc}" if grpc else http
+        return f"{http}, grpc {grpc}" if grpc else http
 
     @property
     def _spawner(self) -> Spawner:

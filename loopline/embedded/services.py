@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import site
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import loopline
-from loopline.embedded.command import Command
+from loopline.embedded.command import Command, import_path
 from loopline.embedded.endpoints import Endpoints
 from loopline.embedded.files import private_folder
 from loopline.embedded.identities import Secret
@@ -101,7 +99,7 @@ class ServiceSurroundings:
         endpoints = self.endpoints
         env = {
             **THREADS,
-            **_import_path(),
+            **import_path(),
             "LOOPLINE_WORKSPACE": endpoints.workspace,
             "LOOPLINE_NATS_URL": endpoints.nats_url,
             "LOOPLINE_NATS_USER": process.service,
@@ -129,11 +127,3 @@ class ServiceSurroundings:
         for name in (process.service, process.name):
             env.update(self.extra_env.get(name, {}))
         return env
-
-
-def _import_path() -> dict[str, str]:
-    """Let children import what this process imports, also from a source tree."""
-    root = str(Path(loopline.__file__).parents[1])
-    if root in site.getsitepackages():
-        return {}  # in front of the standard library it could shadow it
-    return {"PYTHONPATH": root}

@@ -49,7 +49,8 @@ def save(folder: DataFolder, conditions: Mapping[str, Condition]) -> None:
     """Write what runs into the data folder; a full disk must not stop the supervisor."""
     with contextlib.suppress(OSError):
         write_private_json(
-            folder.processes, {name: asdict(condition) for name, condition in conditions.items()}
+            folder.processes,
+            [{"name": name} | asdict(condition) for name, condition in conditions.items()],
         )
 
 
@@ -61,7 +62,7 @@ def load(folder: DataFolder) -> list[ProcessStatus]:
         stored = json.loads(folder.processes.read_text())
     except FileNotFoundError:
         return []
-    return of({name: Condition(**each) for name, each in stored.items()})
+    return of({each.pop("name"): Condition(**each) for each in stored})
 
 
 def _one(name: str, condition: Condition) -> ProcessStatus:
