@@ -19,6 +19,7 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 import pyarrow as pa
@@ -128,6 +129,27 @@ class Shards(Generic[R]):
         table = await self.load(leaf)
         found = pc.is_in(table.column(self.codec.id_column), value_set=ids)
         return table.filter(pc.invert(found))
+
+    async def verify(self, leaf: Leaf, table: pa.Table) -> None:
+        """Compute again what the root says of a shard, from every column of it.
+
+        Raises:
+            Corrupt: Rows, digests, counters or places are not what they should be.
+        """
+        await asyncio.to_thread(self._verify, leaf, table)
+
+    def _verify(self, leaf: Leaf, table: pa.Table) -> None:
+        try:
+            again = self.codec.encode(self.codec.rows(table))
+        except Rejected as error:
+            raise Corrupt(f"the shard {leaf.prefix} holds a row that is none: {error}") from error
+        ids = table.column(self.codec.id_column).to_pylist()
+        low, high = leaf.prefix.low, leaf.prefix.high or "g"
+        placed = all(low <= row_id < high for row_id in ids)
+        if not placed or any(a >= b for a, b in pairwise(ids)):
+            raise Corrupt(f"the shard {leaf.prefix} holds rows that are out of place")
+        if not again.equals(table) or self._leaf(leaf.prefix, again, leaf.objects) != leaf:
+            raise Corrupt(f"the shard {leaf.prefix} is not what its digests and counters say")
 
     async def _changed(self, leaf: Leaf, edit: _Edit, head: pa.Table, after: pa.Table) -> Leaf:
         objects = [await self._put(0, after)]
