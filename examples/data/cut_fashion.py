@@ -4,10 +4,11 @@ Reads the four files of Debian's package ``dataset-fashion-mnist`` (or the same 
 https://github.com/zalandoresearch/fashion-mnist) and writes ``fashion/catalogue.zip``: 6,600
 untouched 28x28 images as PNG files and ``index.csv``, which says of each its class and its part.
 
-How the images are chosen: per class, in the order of the dataset (which its makers shuffled), without
-looking at them. From the 60,000 training images of each class the first 150 are ``labeled``, the
-next 300 ``unlabeled``, the next 60 ``spare``; from the 10,000 test images the first 150 are ``test``.
-A file is named after its part of the dataset and its index there, so that it can be found again.
+How the images are chosen: per class, in the order of the dataset (which its makers shuffled),
+without looking at them. From the 60,000 training images of each class the first 150 are
+``labeled``, the next 300 ``unlabeled``, the next 60 ``spare``; from the 10,000 test images the
+first 150 are ``test``. A file is named after its part of the dataset and its index there, so that
+it can be found again.
 
     python examples/data/cut_fashion.py --source /usr/share/datasets/fashion-mnist
 """

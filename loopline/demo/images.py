@@ -1,8 +1,8 @@
 """The demo's customer: a bucket of product photos, some labeled, and some bad files among them.
 
-Writes the sample of Fashion-MNIST in `examples/data/fashion` (or a user's own folder per class) into a
-bucket as a customer would have it, and returns the truth: the labels that were held back, and which
-files are bad and why.
+Writes the sample of Fashion-MNIST in `examples/data/fashion` (or a user's own folder per class)
+into a bucket as a customer would have it, and returns the truth: the labels that were held back,
+and which files are bad and why.
 """
 
 from __future__ import annotations
@@ -257,7 +257,8 @@ def _spare_taken(pictures: Sequence[Picture]) -> int:
 
 
 def _planted_key(prefix: str, bad: Planted) -> str:
-    # "uploads" sorts after "photos": of two equal images an import keeps the one whose key comes first.
+    # "uploads" sorts after "photos": of two equal images an import keeps the one whose key comes
+    # first.
     return f"{prefix}uploads/{bad.name}"
 
 

@@ -1,7 +1,7 @@
 """Bad files, made from real images: what an import has to find and drop.
 
-Decides how each kind is made and how many there are. Which images they are made from, and under which
-keys they lie, is decided in `images`.
+Decides how each kind is made and how many there are. Which images they are made from, and under
+which keys they lie, is decided in `images`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from loopline.errors import Rejected
 
-BRIGHTER_GAIN: Final = 1.15
-BRIGHTER_OFFSET: Final = 12.0  # grey levels of 255
+BRIGHTER_GAIN: Final = 1.1
+BRIGHTER_OFFSET: Final = 8.0  # grey levels of 255
 SHIFT_PX: Final = 1
 THUMBNAIL_SIDE_PX: Final = 8
 TRUNCATED_TO: Final = 0.6  # of the bytes
@@ -69,7 +69,7 @@ def brighter(name: str, data: bytes) -> bytes:
 
 
 def shifted(name: str, data: bytes) -> bytes:
-    """The image one pixel further right; what leaves on one side is lost, the other repeats its edge."""
+    """The image one pixel further right; the left edge is repeated, the right one lost."""
     pixels = _decoded(name, data)
     moved = np.concatenate([pixels[:, :SHIFT_PX], pixels[:, :-SHIFT_PX]], axis=1)
     return _encoded(name, np.ascontiguousarray(moved))

@@ -1,0 +1,1 @@
+"""Ingest: brings images from a customer's storage into datasets."""

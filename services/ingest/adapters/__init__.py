@@ -1,0 +1,1 @@
+"""What ingest touches: the customer's bucket, and the image decoder."""

@@ -1,0 +1,1 @@
+"""Decisions of the ingest service: no network, no disk, no framework."""
