@@ -1,0 +1,1 @@
+"""Trains models: from a dataset version to a committed model version."""

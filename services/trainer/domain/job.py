@@ -1,0 +1,149 @@
+"""What the service tells the training process, and what that says back: one JSON document a line.
+
+Both ends import this module, so that a message is written once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from services.trainer.domain.examples import Example
+from services.trainer.domain.manifest import InputFormat
+
+
+class Message(BaseModel):
+    """Base of every message."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# What the service says.
+
+
+class Describe(Message):
+    """Check the parameters of a recipe, and load what training needs meanwhile."""
+
+    do: Literal["describe"] = "describe"
+    recipe: str
+    parameters: dict[str, Any]
+
+
+class Train(Message):
+    """Train the described recipe.
+
+    Attributes:
+        dataset: For messages: "catalogue@v3".
+        classes: In the order of the outputs.
+        examples_file: JSON lines of `Placed`.
+        folder: Where checkpoints and results are written.
+        checkpoints: Candidates to resume from, the furthest first; one that cannot be read is passed over.
+        memory_bytes: How many decoded pixels may be kept in memory.
+    """
+
+    do: Literal["train"] = "train"
+    dataset: str
+    classes: tuple[str, ...]
+    examples_file: Path
+    folder: Path
+    checkpoints: tuple[Path, ...] = ()
+    memory_bytes: int = 2 * 1024**3
+
+
+Command = TypeAdapter[Describe | Train](Annotated[Describe | Train, Field(discriminator="do")])
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An example and the file with its encoded image."""
+
+    example: Example
+    path: Path
+
+
+PLACED = TypeAdapter(Placed)
+
+
+# What the training process says.
+
+
+class Described(Message):
+    """The recipe is there and its parameters are right.
+
+    Attributes:
+        parameters: Complete, as JSON.
+        task: "classification", ...
+        code_digest: Of all source that the weights depend on.
+    """
+
+    event: Literal["described"] = "described"
+    parameters: dict[str, Any]
+    task: str
+    code_digest: str
+
+
+class Progress(Message):
+    """Where training is.
+
+    Attributes:
+        step: Steps done, over all epochs.
+        epoch: Epochs done.
+        figures: loss, accuracy, images_per_s, eta_s, ...
+    """
+
+    event: Literal["progress"] = "progress"
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    figures: dict[str, float]
+
+
+class CheckpointSaved(Message):
+    """A checkpoint is on disk, whole."""
+
+    event: Literal["checkpoint"] = "checkpoint"
+    path: Path
+    epoch: int
+    epochs: int
+
+
+class Trained(Message):
+    """All is done; the files are in the job's folder.
+
+    Attributes:
+        files: Paths of the model version's files, named as they are to be called.
+        weights_digest: sha256 over the tensors of the weights.
+        metrics: On the test split.
+        count: Images of the test split that were judged.
+        figures: What is worth keeping of the run itself: seconds, images_per_s, parity, ...
+    """
+
+    event: Literal["trained"] = "trained"
+    files: tuple[Path, ...]
+    weights_digest: str
+    input_format: InputFormat
+    metrics: dict[str, float]
+    count: int
+    figures: dict[str, float]
+    device: str
+
+
+class Failed(Message):
+    """It ends here.
+
+    Attributes:
+        kind: What sort of end: the input is wrong, memory ran out, or the program broke.
+        reason: One sentence for people.
+    """
+
+    event: Literal["failed"] = "failed"
+    kind: Literal["rejected", "out_of_memory", "crashed"]
+    reason: str
+
+
+Report = Described | Progress | CheckpointSaved | Trained | Failed
+REPORT = TypeAdapter[Report](Annotated[Report, Field(discriminator="event")])

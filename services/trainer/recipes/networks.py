@@ -1,0 +1,91 @@
+"""The parts of a classifier around its backbone: normalisation before, temperature and softmax after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from services.trainer.recipes.interface import Batch
+
+# ImageNet's means and deviations, which pretrained backbones expect; grey images get their averages.
+RGB_MEAN: Final = (0.485, 0.456, 0.406)
+RGB_STD: Final = (0.229, 0.224, 0.225)
+GREY_MEAN: Final = (sum(RGB_MEAN) / 3,)
+GREY_STD: Final = (sum(RGB_STD) / 3,)
+
+MIN_TO_CALIBRATE: Final = 50  # images; below, a fitted temperature is mostly noise
+TEMPERATURES: Final = (0.25, 4.0)  # the range that is searched
+SEARCH_STEPS: Final = 40  # golden sections: far below what a float32 logit tells apart
+
+
+class PixelClassifier(nn.Module):
+    """From pixels to logits.
+
+    Args:
+        backbone: From normalised `(N, C, H, W)` float32 to `(N, K)` logits.
+        channels: C, 1 or 3.
+    """
+
+    mean: Tensor
+    std: Tensor
+    temperature: Tensor
+
+    def __init__(self, backbone: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        mean, std = (RGB_MEAN, RGB_STD) if channels == 3 else (GREY_MEAN, GREY_STD)
+        self.register_buffer("mean", torch.tensor(mean).view(1, channels, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, channels, 1, 1))
+        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return `(N, K)` logits for `(N, H, W, C)` uint8.
+
+        The permuted view is what torch calls channels-last, in which convolutions are a quarter faster.
+        """
+        pixels = image.permute(0, 3, 1, 2).to(torch.float32) / 255
+        logits: Tensor = self.backbone((pixels - self.mean) / self.std)
+        return logits / self.temperature
+
+
+class Probabilities(nn.Module):
+    """A classifier that answers with probabilities instead of logits."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return `(N, K)` float32, rows summing to 1."""
+        return torch.softmax(self.classifier(image), dim=1)
+
+
+def fit_temperature(model: nn.Module, batches: Sequence[Batch]) -> None:
+    """Set a `PixelClassifier`'s temperature to what makes the given labels most likely.
+
+    The accuracy cannot change, for the order of the logits does not. Too few images leave it at 1.
+    """
+    count = sum(len(batch.images) for batch in batches)
+    if not isinstance(model, PixelClassifier) or count < MIN_TO_CALIBRATE:
+        return
+    device = model.temperature.device
+    model.temperature.fill_(1)
+    with torch.no_grad():
+        logits = torch.cat([model(torch.from_numpy(b.images).to(device)) for b in batches]).double()
+    targets = torch.cat([torch.from_numpy(batch.targets) for batch in batches]).to(device)
+
+    def surprise(log_temperature: float) -> float:
+        scaled = logits / math.exp(log_temperature)
+        return float(functional.cross_entropy(scaled, targets))
+
+    low, high = (math.log(bound) for bound in TEMPERATURES)
+    golden = (math.sqrt(5) - 1) / 2
+    for _ in range(SEARCH_STEPS):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        low, high = (low, right) if surprise(left) < surprise(right) else (left, high)
+    model.temperature.fill_(math.exp((low + high) / 2))

@@ -1,0 +1,88 @@
+"""Which images a step sees, in which order, one batch ahead of the loop.
+
+The order of an epoch is a pure function of (seed, epoch), and what happens to an image one of (seed, epoch,
+its place): any step can be made again from its number alone, which is what resuming does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from loopline.vision.images import UInt8Image
+from services.trainer.recipes.interface import Batch, Draw, Recipe
+from services.trainer.recipes.randomness import permutation
+from services.trainer.training.pixels import Pixels
+
+AHEAD = 2
+"""Batches made before they are asked for."""
+
+
+PLAIN_BATCH = 128
+"""Images of a batch that nothing is learned from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The usable images of one split."""
+
+    pixels: Pixels
+    targets: tuple[Any, ...]
+    assets: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.assets)
+
+    def batches(self, recipe: Recipe[Any]) -> Iterator[Batch]:
+        """Yield every image once, in order, with nothing random."""
+        for start in range(0, len(self), PLAIN_BATCH):
+            places = range(start, min(start + PLAIN_BATCH, len(self)))
+            images = [self.pixels[place] for place in places]
+            yield recipe.transform(images, [self.targets[place] for place in places], None)
+
+
+class TrainingBatches:
+    """The batches of a whole training, by step.
+
+    The last images of an epoch that fill no batch are left out of that epoch (another few in each), unless
+    there is less than one batch of them in all.
+    """
+
+    def __init__(self, recipe: Recipe[Any], split: Split) -> None:
+        self._recipe = recipe
+        self._split = split
+        self._seed = recipe.parameters.seed
+        self.batch_size = min(recipe.parameters.batch_size, len(split))
+        self.steps_per_epoch = len(split) // self.batch_size
+        self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of step `step`, counted from 0 over all epochs."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if self._order[0] != epoch:
+            self._order = (epoch, permutation(self._seed, epoch, len(self._split)))
+        start = place * self.batch_size
+        indices = self._order[1][start : start + self.batch_size]
+        images: list[UInt8Image] = [self._split.pixels[int(index)] for index in indices]
+        targets = [self._split.targets[index] for index in indices]
+        return self._recipe.transform(images, targets, Draw(epoch, indices))
+
+    def from_step(self, first: int, stop: int) -> Iterator[Batch]:
+        """Yield the batches of steps `first` to `stop` - 1, made in a thread a little ahead."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+            ahead: list[Future[Batch]] = []
+            submitted = first
+            try:
+                for _ in range(first, stop):
+                    while submitted < stop and len(ahead) <= AHEAD:
+                        ahead.append(thread.submit(self.batch, submitted))
+                        submitted += 1
+                    yield ahead.pop(0).result()
+            finally:
+                for future in ahead:
+                    future.cancel()

@@ -1,0 +1,120 @@
+"""Checkpoints: everything that the next step depends on, in one file that is whole or not there."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import structlog
+import torch
+
+from loopline.digests import sha256_hex
+
+KEPT: Final = 2  # the newest, and the one before in case it cannot be read
+SUFFIX: Final = ".ckpt"
+FORMAT: Final = 1
+
+log = structlog.get_logger()
+
+
+@dataclass
+class TrainingState:
+    """What changes as training goes on."""
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    step: int = 0
+    """Steps done, over all epochs."""
+    loss_sum: float = 0.0
+    """Over the steps of the current epoch."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Figures of every epoch so far."""
+
+
+def save(state: TrainingState, folder: Path, epoch: int) -> Path:
+    """Write a checkpoint after `epoch` epochs and remove all but the newest `KEPT`.
+
+    The file's name carries the sha256 of its bytes, so that one that was damaged is known as such.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".writing-", delete=False) as file:
+        torch.save(_contents(state), file)
+        file.flush()
+        os.fsync(file.fileno())
+    digest = sha256_hex(Path(file.name).read_bytes())
+    path = folder / f"{epoch:05d}-{digest}{SUFFIX}"
+    os.replace(file.name, path)
+    for old in found(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def found(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, the furthest first."""
+    return sorted(folder.glob(f"*{SUFFIX}"), reverse=True)
+
+
+def restore_first(state: TrainingState, candidates: Sequence[Path]) -> Path | None:
+    """Bring `state` to the first checkpoint that can be read; None if none can."""
+    for path in candidates:
+        try:
+            contents = _read(path)
+        except Exception as error:  # a damaged file may fail anywhere in torch.load
+            log.warning("checkpoint_refused", path=path.name, reason=str(error))
+            continue
+        _restore(state, contents)
+        return path
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    expected = path.name.removesuffix(SUFFIX).rpartition("-")[2]
+    if sha256_hex(data) != expected:
+        raise ValueError("its bytes do not hash to its name")
+    contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if contents["format"] != FORMAT:
+        raise ValueError(f"its format is {contents['format']}, not {FORMAT}")
+    return contents
+
+
+def _contents(state: TrainingState) -> dict[str, Any]:
+    _, numpy_keys, *numpy_rest = np.random.get_state(legacy=True)
+    return {
+        "format": FORMAT,
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "schedule": state.schedule.state_dict(),
+        "step": state.step,
+        "loss_sum": state.loss_sum,
+        "history": state.history,
+        "random": {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "python": random.getstate(),
+            "numpy": (torch.from_numpy(np.asarray(numpy_keys, np.int64)), *numpy_rest),
+        },
+    }
+
+
+def _restore(state: TrainingState, contents: dict[str, Any]) -> None:
+    state.model.load_state_dict(contents["model"])
+    state.optimizer.load_state_dict(contents["optimizer"])
+    state.schedule.load_state_dict(contents["schedule"])
+    state.step = contents["step"]
+    state.loss_sum = contents["loss_sum"]
+    state.history = contents["history"]
+    saved = contents["random"]
+    torch.set_rng_state(saved["torch"])
+    if saved["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(saved["cuda"])
+    random.setstate(saved["python"])
+    keys, *rest = saved["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))

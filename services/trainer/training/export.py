@@ -1,0 +1,133 @@
+"""The files of a model version: weights, ONNX, and the proof that both say the same."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import safetensors.torch
+import torch
+
+from loopline.errors import Rejected
+from services.trainer.domain.manifest import InputFormat
+from services.trainer.recipes.interface import Batch, Export
+
+OPSET: Final = 20
+BATCH_MAX: Final = 1024
+INPUT: Final = "image"
+PARITY_TOLERANCE: Final = 1e-4  # between torch's and onnxruntime's outputs
+PARITY_IMAGES: Final = 512
+
+
+def weights_file(model: torch.nn.Module) -> bytes:
+    """Return the model's tensors as safetensors; equal tensors give equal bytes."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    return safetensors.torch.save(tensors)
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """Return the sha256 over the names, types, shapes and bytes of the model's tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        values = tensor.detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def onnx_file(export: Export, input_format: InputFormat) -> bytes:
+    """Return the module as ONNX: dynamic batch, weights inside, nothing of this machine in it.
+
+    torch's exporter notes paths and source lines at each node; without them equal models give equal bytes.
+
+    Raises:
+        Rejected: The network cannot be exported.
+    """
+    example = torch.zeros(
+        (2, input_format.height_px, input_format.width_px, input_format.channels), dtype=torch.uint8
+    )
+    batch = torch.export.Dim("batch", min=1, max=BATCH_MAX)
+    module = export.module.cpu().eval()
+    try:
+        with _quietly():
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes=({0: batch},),
+                input_names=[INPUT],
+                output_names=list(export.outputs),
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise Rejected(f"the network cannot be exported to ONNX: {error}") from error
+    assert program is not None  # it is, with dynamo=True
+    proto = program.model_proto
+    _strip(proto)
+    onnx.checker.check_model(proto)
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
+
+
+def parity(export: Export, onnx_model: bytes, batches: Iterable[Batch]) -> float:
+    """Return the largest difference between torch's and onnxruntime's outputs on real images.
+
+    Raises:
+        Rejected: It is more than `PARITY_TOLERANCE`.
+    """
+    session = inference_session(onnx_model)
+    module = export.module.cpu().eval()
+    worst = 0.0
+    for images in _first_images(batches):
+        with torch.no_grad():
+            ours = module(torch.from_numpy(images))
+        theirs = session.run(list(export.outputs), {INPUT: images})
+        ours = ours if isinstance(ours, tuple) else (ours,)
+        for one, other in zip(ours, theirs, strict=True):
+            worst = max(worst, float(np.abs(one.numpy() - other).max()))
+    if not worst <= PARITY_TOLERANCE:
+        raise Rejected(f"the exported network differs from the trained one by {worst:.2g}")
+    return worst
+
+
+def inference_session(onnx_model: bytes) -> onnxruntime.InferenceSession:
+    """Return a session on one CPU thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(onnx_model, options, providers=["CPUExecutionProvider"])
+
+
+def _first_images(batches: Iterable[Batch]) -> Iterator[npt.NDArray[np.uint8]]:
+    room = PARITY_IMAGES
+    for batch in batches:
+        if room <= 0:
+            return
+        yield batch.images[:room]
+        room -= len(batch.images)
+
+
+def _strip(proto: onnx.ModelProto) -> None:
+    graph = proto.graph
+    noted: list[Any] = [proto, graph, *graph.node, *graph.value_info, *graph.initializer]
+    for part in [*noted, *graph.input, *graph.output]:
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the exporter's notices (its progress, and warnings about its own internals) to itself."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

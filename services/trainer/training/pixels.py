@@ -1,0 +1,87 @@
+"""Training images, decoded once and kept at the network's size as long as there is room."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from loopline.errors import Rejected
+from loopline.vision.images import UInt8Image, decode, resize
+from services.trainer.domain.job import Placed
+from services.trainer.domain.manifest import InputFormat
+from services.trainer.recipes.interface import Survey
+
+LOOKED_AT: Final = 64  # images whose colours are looked at, spread over the split
+
+
+class Room:
+    """What is left of the memory for decoded images."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        self._left_bytes = memory_bytes
+
+    def take(self, size_bytes: int) -> bool:
+        """Tell whether there is room for so many bytes more, and if so, take it."""
+        if size_bytes > self._left_bytes:
+            return False
+        self._left_bytes -= size_bytes
+        return True
+
+
+class Pixels:
+    """Images by their place.
+
+    Args:
+        paths: Files with the encoded images.
+        input_format: What they are brought to.
+        room: Without any left, images are decoded again each time.
+    """
+
+    def __init__(self, paths: Sequence[Path], input_format: InputFormat, room: Room) -> None:
+        self._paths = paths
+        self._format = input_format
+        self._room = room
+        self._kept: dict[int, UInt8Image] = {}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> UInt8Image:
+        """Return image `index`, `(height_px, width_px, channels)` uint8."""
+        image = self._kept.get(index)
+        if image is None:
+            image = self._read(index)
+            if self._room.take(image.nbytes):
+                self._kept[index] = image
+        return image
+
+    def _read(self, index: int) -> UInt8Image:
+        wanted = self._format
+        image = read(self._paths[index], wanted.channels)
+        return resize(image, wanted.height_px, wanted.width_px, wanted.interpolation)
+
+
+def read(path: Path, channels: int) -> UInt8Image:
+    """Decode a file whose name is its asset; Rejected names it if it is no image."""
+    try:
+        return decode(path.read_bytes(), channels)
+    except Rejected as error:
+        raise Rejected(f"image {path.name[:12]}: {error.message}", asset=path.name) from error
+
+
+def survey(placed: Sequence[Placed]) -> Survey:
+    """Look at the images of the training split: their median size, and whether a sample of them is grey."""
+    examples = [one.example for one in placed]
+    sample = placed[:: max(1, len(placed) // LOOKED_AT)]
+    return Survey(
+        height_px=int(statistics.median(example.height_px for example in examples)),
+        width_px=int(statistics.median(example.width_px for example in examples)),
+        grey=all(_is_grey(read(one.path, 3)) for one in sample),
+    )
+
+
+def _is_grey(image: UInt8Image) -> bool:
+    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
+    return bool((red == green).all() and (green == blue).all())
