@@ -1,0 +1,167 @@
+"""Small real ONNX models whose right answers are known, and their commits: for tests and benches.
+
+They follow the contract of trained classifiers: input `image` uint8 `(N, H, W, C)`, output
+`probabilities` float32 `(N, classes)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+
+from loopline.contracts import (
+    AliasMoved,
+    ArtefactKind,
+    ArtefactRef,
+    Commit,
+    ModelCommitted,
+    ModelFile,
+    Preprocessing,
+    Run,
+    RunKind,
+    catalog,
+)
+from loopline.digests import digest_of, sha256_hex
+from loopline.store import runs
+from loopline.store.commits import CommitLog, Committed
+from loopline.store.objects import Area, ObjectStore
+
+COLOURS = ("red", "green", "blue")
+OPSET = 20
+IR_VERSION = 10
+
+
+def colour_classifier(side_px: int = 8, sharpness: float = 0.1) -> bytes:
+    """Return a model that tells which of red, green and blue an RGB image has most of.
+
+    Args:
+        side_px: Height and width of its input.
+        sharpness: How sure it is: logits are mean intensities times this.
+    """
+    nodes = [
+        helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
+        helper.make_node("Mul", ["means", "sharpness"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
+        numpy_helper.from_array(np.array(sharpness, np.float32), "sharpness"),
+    ]
+    return _model(nodes, constants, (side_px, side_px, 3), len(COLOURS))
+
+
+def dense_classifier(
+    shape: tuple[int, int, int], classes: int, hidden: int = 64, seed: int = 0
+) -> bytes:
+    """Return an untrained two-layer network: its answers mean nothing, its arithmetic is real.
+
+    Args:
+        shape: (height, width, channels) of its input.
+        classes: How many it tells apart.
+        hidden: Width of the layer between.
+        seed: Of its weights.
+    """
+    random = np.random.default_rng(seed)
+    inputs = shape[0] * shape[1] * shape[2]
+    nodes = [
+        helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["floats", "scale"], ["scaled"]),
+        helper.make_node("Flatten", ["scaled"], ["flat"], axis=1),
+        helper.make_node("Gemm", ["flat", "w1"], ["first"]),
+        helper.make_node("Relu", ["first"], ["active"]),
+        helper.make_node("Gemm", ["active", "w2"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    weights = {
+        "scale": np.array(1 / 255),
+        "w1": random.normal(size=(inputs, hidden)) / np.sqrt(inputs) * 4,
+        "w2": random.normal(size=(hidden, classes)) / np.sqrt(hidden) * 4,
+    }
+    constants = [numpy_helper.from_array(w.astype(np.float32), n) for n, w in weights.items()]
+    return _model(nodes, constants, shape, classes)
+
+
+def solid(colour: str, side_px: int = 8) -> npt.NDArray[np.uint8]:
+    """Return an image of one of `COLOURS`: `(side_px, side_px, 3)` uint8, RGB."""
+    image = np.zeros((side_px, side_px, 3), np.uint8)
+    image[..., COLOURS.index(colour)] = 255
+    return image
+
+
+async def commit_model(
+    log: CommitLog,
+    objects: ObjectStore,
+    onnx: bytes,
+    *,
+    name: str = "colours",
+    classes: Sequence[str] = COLOURS,
+    shape: tuple[int, int, int] = (8, 8, 3),
+) -> Committed[ModelCommitted]:
+    """Store an ONNX file and commit it as the model's next version."""
+    file = ModelFile(name="model.onnx", digest=sha256_hex(onnx), size_bytes=len(onnx))
+    await objects.put(Area.MODELS, onnx)
+    digest = digest_of([file.digest, list(classes), list(shape)])
+    artefact = ArtefactRef(
+        kind=ArtefactKind.ARTEFACT_KIND_MODEL, name=name, digest=digest, role="model"
+    )
+    size = Preprocessing(
+        height_px=shape[0], width_px=shape[1], channels=shape[2], interpolation="area"
+    )
+    message = ModelCommitted(
+        commit=Commit(artefact=artefact, run=_run(RunKind.RUN_KIND_TRAIN, digest)),
+        task="classification",
+        recipe="test",
+        classes=classes,
+        preprocessing=size,
+        files=[file],
+    )
+
+    async def build(_: Committed[ModelCommitted] | None) -> ModelCommitted:
+        return message
+
+    return await log.commit(catalog.MODEL_COMMITTED, build, name=name)
+
+
+async def move_alias(
+    log: CommitLog, target: ArtefactRef, alias: str = "champion"
+) -> Committed[AliasMoved]:
+    """Make an alias of the target's model point to it."""
+    artefact = ArtefactRef(
+        kind=ArtefactKind.ARTEFACT_KIND_ALIAS, name=f"{target.name}/{alias}", digest=target.digest
+    )
+
+    async def build(head: Committed[AliasMoved] | None) -> AliasMoved:
+        after = head.sequence if head else 0
+        run = _run(RunKind.RUN_KIND_DEPLOY, f"{target.digest} after {after}")
+        return AliasMoved(
+            commit=Commit(artefact=artefact, run=run), model=target.name, alias=alias, target=target
+        )
+
+    return await log.commit(catalog.ALIAS_MOVED, build, model=target.name, alias=alias)
+
+
+def _run(kind: RunKind, what: str) -> Run:
+    return runs.new_run(kind, parameters={"what": what})
+
+
+def _model(
+    nodes: Sequence[NodeProto],
+    constants: Sequence[TensorProto],
+    shape: tuple[int, int, int],
+    classes: int,
+) -> bytes:
+    graph: GraphProto = helper.make_graph(
+        nodes,
+        "classifier",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *shape])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])],
+        constants,
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    data: bytes = model.SerializeToString()
+    return data

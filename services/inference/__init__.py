@@ -1,0 +1,1 @@
+"""Inference: serves model versions to clients, and applies them to datasets."""

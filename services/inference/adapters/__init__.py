@@ -1,0 +1,1 @@
+"""onnxruntime, gRPC and the log, turned into what the domain speaks of."""

@@ -1,0 +1,167 @@
+"""Bytes in, future, bytes out: what a front calls, whatever it is written in.
+
+A front hands over the bytes of a ModelInferRequest and gets a ticket; it waits on the ticket where
+it has a thread to spare, or takes `future`'s callback and then `encode`, which does not block.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import CancelledError, Future
+from functools import partial
+
+from loopline.clock import Clock
+from loopline.contracts import ArtefactKind, ArtefactRef, Shape
+from loopline.contracts.inference.v1 import predict_pb2
+from loopline.digests import sha256_hex
+from loopline.errors import LooplineError, Rejected
+from services.inference.adapters import oip
+from services.inference.adapters.batching import Inferred
+from services.inference.adapters.scheduling import Job, Scheduler
+from services.inference.domain.classification import prediction
+from services.inference.domain.model import ModelVersion
+from services.inference.domain.tensors import EncodedImages, FloatBatch, Payload, payload_of
+
+
+class Ticket:
+    """An answer to come."""
+
+    def __init__(self, request: oip.InferRequest, job: Job, clock: Clock) -> None:
+        self._request = request
+        self._job = job
+        self._clock = clock
+
+    @property
+    def future(self) -> Future[Inferred]:
+        """Done when `encode` can be called."""
+        return self._job.future
+
+    def result(self, timeout_s: float) -> bytes:
+        """Wait for the answer, and return its bytes.
+
+        Raises:
+            TimeoutError: It did not come in time; its place is free again.
+            LooplineError: Why there is none.
+        """
+        await_job(self._job, timeout_s)
+        return self.encode()
+
+    def encode(self) -> bytes:
+        """Return the answer's bytes, or raise why there is none; `future` must be done."""
+        started_ns = time.perf_counter_ns()
+        inferred = self._job.future.result(0)
+        data = oip.encode_response(self._request, self._job.servable.model, inferred.probabilities)
+        self._job.answered(inferred, time.perf_counter_ns() - started_ns, now_ms(self._clock))
+        return data
+
+    def cancel(self) -> None:
+        """The client went away: free the place."""
+        self._job.cancel()
+
+
+class DataPlane:
+    """Starts requests that come as bytes."""
+
+    def __init__(self, scheduler: Scheduler, clock: Clock) -> None:
+        self._scheduler = scheduler
+        self._clock = clock
+
+    def submit(self, data: bytes) -> Ticket:
+        """Start a ModelInferRequest. May block while its model version loads.
+
+        Raises:
+            LooplineError: It is refused: see `oip.decode_request` and `Scheduler.start`.
+        """
+        request = oip.decode_request(data)
+        limit = self._scheduler.limits.batch_images
+
+        def payload(model: ModelVersion) -> Payload:
+            return payload_of(request.inputs, model, limit)
+
+        job = self._scheduler.start(request.model, request.version, payload)
+        return Ticket(request, job, self._clock)
+
+    def predict(
+        self, request: predict_pb2.PredictRequest, timeout_s: float
+    ) -> predict_pb2.PredictResponse:
+        """Answer a typed request.
+
+        Raises:
+            TimeoutError: The answer did not come in time.
+            LooplineError: The request is refused; a bad image is not, it gets its own error.
+        """
+        files = tuple(request.images)
+        limit = self._scheduler.limits.batch_images
+        if not 0 < len(files) <= limit:
+            raise Rejected(f"the request has {len(files)} images: 1 to {limit} go into one")
+        payload = partial(_encoded, files)
+        job = self._scheduler.start(request.model, request.version, payload, tolerant=True)
+        inferred = await_job(job, timeout_s)
+        started_ns = time.perf_counter_ns()
+        response = _response(request, job, inferred.probabilities)
+        job.answered(inferred, time.perf_counter_ns() - started_ns, now_ms(self._clock))
+        return response
+
+
+def await_job(job: Job, timeout_s: float) -> Inferred:
+    """Wait for a job; count it as failed and free its place where no answer comes."""
+    try:
+        return job.future.result(timeout_s)
+    except (LooplineError, CancelledError):
+        job.failed()
+        raise
+    except TimeoutError:
+        job.failed()
+        job.cancel()
+        raise
+
+
+def now_ms(clock: Clock) -> int:
+    """Return milliseconds since the epoch."""
+    return int(clock.now().timestamp() * 1000)
+
+
+def _encoded(files: tuple[bytes, ...], _: ModelVersion) -> Payload:
+    return EncodedImages(files)
+
+
+def _response(
+    request: predict_pb2.PredictRequest, job: Job, probabilities: FloatBatch
+) -> predict_pb2.PredictResponse:
+    model = job.servable.model
+    kind = ArtefactKind.ARTEFACT_KIND_MODEL
+    response = predict_pb2.PredictResponse(
+        id=request.id,
+        model=ArtefactRef(kind=kind, name=model.name, version=model.version, digest=model.digest),
+    )
+    rows = iter(probabilities)
+    for index, file in enumerate(request.images):
+        asset = sha256_hex(file)
+        error = job.errors.get(index)
+        if error is not None:
+            response.predictions.add(asset=asset, error=error.message)
+        else:
+            response.predictions.append(_image(asset, next(rows), model))
+    return response
+
+
+def _image(asset: str, row: FloatBatch, model: ModelVersion) -> predict_pb2.ImagePrediction:
+    found = prediction(asset, row.tolist(), model.classes, model.digest)
+    (shape,) = found.shapes
+    return predict_pb2.ImagePrediction(
+        asset=asset,
+        shapes=[
+            Shape(
+                id=shape.id,
+                class_name=shape.class_name,
+                confidence=shape.confidence,
+                source=shape.source,
+            )
+        ],
+        class_name=shape.class_name,
+        confidence=shape.confidence,
+        scores=[
+            predict_pb2.ClassScore(class_name=name, score=score)
+            for name, score in zip(model.classes, found.scores, strict=True)
+        ],
+    )

@@ -1,0 +1,145 @@
+"""The way of a request through a model version: admitted, decoded, batched, inferred.
+
+Free of any transport: images in, a future out. The Open Inference Protocol and the typed RPC both
+use it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, InvalidStateError
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from loopline.errors import LooplineError, Rejected
+from services.inference.adapters.batching import ClosedError, Inferred
+from services.inference.adapters.preprocessing import Preparation, Prepared
+from services.inference.adapters.repository import ModelRepository
+from services.inference.adapters.servable import Servable
+from services.inference.adapters.statistics import RequestTimes
+from services.inference.domain.admission import Limits, Retired
+from services.inference.domain.model import ModelVersion
+from services.inference.domain.tensors import EncodedImages, Payload
+
+FIND_ATTEMPTS = 3
+
+
+@dataclass(slots=True)
+class Job:
+    """A request on its way.
+
+    Args:
+        servable: What answers it.
+        images: How many images it has.
+        tolerant: Whether the images beside a bad one are answered.
+        future: Its answer: a row for each image without an error.
+        errors: What is wrong with the others, by index; only where it is tolerant.
+    """
+
+    servable: Servable
+    images: int
+    tolerant: bool
+    started_ns: int
+    future: Future[Inferred] = field(default_factory=Future)
+    errors: dict[int, LooplineError] = field(default_factory=dict)
+    input_ns: int = 0
+
+    def cancel(self) -> None:
+        """Free its place, unless the engine has it."""
+        self.future.cancel()
+
+    def answered(self, inferred: Inferred, output_ns: int, now_ms: int) -> None:
+        """Count it as answered."""
+        total_ns = time.perf_counter_ns() - self.started_ns
+        times = RequestTimes(
+            total_ns, inferred.queue_ns, self.input_ns, inferred.infer_ns, output_ns
+        )
+        self.servable.statistics.answered(times, len(inferred.probabilities), now_ms)
+
+    def failed(self) -> None:
+        """Count it as failed."""
+        self.servable.statistics.failed(time.perf_counter_ns() - self.started_ns)
+
+
+class Scheduler:
+    """Starts requests.
+
+    Args:
+        repository: Where model versions are.
+        pool: Decodes.
+        limits: What a request may be.
+    """
+
+    def __init__(self, repository: ModelRepository, pool: Executor, limits: Limits) -> None:
+        self._repository = repository
+        self._pool = pool
+        self.limits = limits
+
+    def start(
+        self,
+        name: str,
+        version: str,
+        payload_for: Callable[[ModelVersion], Payload],
+        *,
+        tolerant: bool = False,
+    ) -> Job:
+        """Start a request. Blocks while its model version loads: never call it on the event loop.
+
+        Args:
+            name: The model.
+            version: A number, an alias, or empty for the champion.
+            payload_for: Returns the request's images for the model version that was found.
+            tolerant: Answer the images beside a bad one; otherwise one bad image fails the request.
+
+        Raises:
+            NotFound: There is no such model or version.
+            Rejected: The images are not what the model takes.
+            Exhausted: Too much waits for the model already.
+            Transient: The version cannot be loaded now.
+        """
+        for attempt in range(FIND_ATTEMPTS):
+            started_ns = time.perf_counter_ns()
+            servable = self._repository.find(name, version)
+            try:
+                return self._start(servable, payload_for(servable.model), tolerant, started_ns)
+            except Retired:
+                if attempt == FIND_ATTEMPTS - 1:
+                    raise
+            except LooplineError:
+                servable.statistics.failed(time.perf_counter_ns() - started_ns)
+                raise
+        raise AssertionError("unreachable")
+
+    def _start(self, servable: Servable, payload: Payload, tolerant: bool, started_ns: int) -> Job:
+        servable.admission.enter(payload.count)
+        job = Job(servable, payload.count, tolerant, started_ns)
+        job.future.add_done_callback(lambda _: servable.admission.leave(payload.count))
+        if isinstance(payload, EncodedImages):
+            limit = self.limits.image_pixels
+            preparation = Preparation(
+                payload.files, servable.model, limit, lambda p: _prepared(job, p)
+            )
+            preparation.start(self._pool)
+        else:
+            servable.batcher.submit(payload.pixels, job.future)
+        return job
+
+
+def _prepared(job: Job, prepared: Prepared) -> None:
+    """Hand a decoded request to the engine, or say what is wrong with it."""
+    job.input_ns = prepared.elapsed_ns
+    try:
+        if prepared.errors and not job.tolerant:
+            index, error = next(iter(prepared.errors.items()))
+            job.future.set_exception(Rejected(f"image {index}: {error.message}"))
+            return
+        job.errors = prepared.errors
+        if len(prepared.pixels) == 0:
+            nothing = np.empty((0, len(job.servable.model.classes)), np.float32)
+            job.future.set_result(Inferred(nothing, 0, 0))
+        elif not job.future.cancelled():
+            job.servable.batcher.submit(prepared.pixels, job.future)
+    except (InvalidStateError, ClosedError):
+        pass  # the client cancelled meanwhile

@@ -1,0 +1,81 @@
+"""What inference must know of a model version to serve it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+INPUT = "image"
+PROBABILITIES, CLASS, CONFIDENCE = "probabilities", "class", "confidence"
+OUTPUTS = (PROBABILITIES, CLASS, CONFIDENCE)
+ONNX_FILE = "model.onnx"
+CHAMPION = "champion"
+"""The alias whose target answers where a client names no version."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A committed model version.
+
+    Args:
+        name: The model's name.
+        version: Its number, from 1.
+        digest: Digest of its manifest; what answers and predictions are traced by.
+        classes: Class names in the order of the output.
+        height_px: Height of the network's input.
+        width_px: Width of the network's input.
+        channels: 1 (grey) or 3 (RGB).
+        interpolation: How images are brought to that size.
+        onnx_digest: Object digest of its ONNX file.
+        onnx_size_bytes: The file's size, taken for what it occupies in memory.
+    """
+
+    name: str
+    version: int
+    digest: str
+    classes: tuple[str, ...]
+    height_px: int
+    width_px: int
+    channels: int
+    interpolation: str
+    onnx_digest: str
+    onnx_size_bytes: int
+
+    @property
+    def key(self) -> VersionKey:
+        """What it is loaded under."""
+        return VersionKey(self.name, self.version)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one input image: (height, width, channels)."""
+        return (self.height_px, self.width_px, self.channels)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class VersionKey:
+    """A model version by name and number."""
+
+    model: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.model}@v{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class AliasTarget:
+    """Where an alias points from a commit on.
+
+    Args:
+        model: The model.
+        alias: The alias.
+        key: The version it points to.
+        digest: That version's digest.
+        sequence: Stream sequence of the commit that says so; a higher one is newer.
+    """
+
+    model: str
+    alias: str
+    key: VersionKey
+    digest: str
+    sequence: int

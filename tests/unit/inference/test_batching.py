@@ -1,0 +1,151 @@
+"""Dynamic batching: what queued while the engine was busy makes the next batch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+
+import numpy as np
+import pytest
+
+from services.inference.adapters.batching import Batcher, ClosedError, Inferred
+from services.inference.adapters.statistics import Statistics
+from services.inference.domain.tensors import FloatBatch, UInt8Batch
+
+TIMEOUT_S = 10.0
+
+
+class GatedEngine:
+    """Answers with each image's first byte, one batch per `let_one_run`."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.entered = threading.Semaphore(0)
+        self._gate = threading.Semaphore(0)
+        self.poison: int | None = None
+
+    def run(self, pixels: UInt8Batch) -> FloatBatch:
+        self.entered.release()
+        assert self._gate.acquire(timeout=TIMEOUT_S)
+        self.batches.append(len(pixels))
+        values = pixels[:, 0, 0, 0].astype(np.float32)
+        if self.poison is not None and self.poison in values:
+            raise RuntimeError("poisoned")
+        return values[:, None]
+
+    def open(self, batches: int = 1000) -> None:
+        self._gate.release(batches)
+
+    def wait_until_busy(self) -> None:
+        assert self.entered.acquire(timeout=TIMEOUT_S)
+
+
+@pytest.fixture
+def engine() -> GatedEngine:
+    return GatedEngine()
+
+
+@pytest.fixture
+def batcher(engine: GatedEngine) -> Iterator[Batcher]:
+    batcher = Batcher(engine.run, 8, Statistics(), "test")
+    yield batcher
+    engine.open()
+    batcher.close()
+    batcher.join(TIMEOUT_S)
+
+
+def ask(batcher: Batcher, *values: int) -> Future[Inferred]:
+    future: Future[Inferred] = Future()
+    pixels = np.array(values, np.uint8).reshape(-1, 1, 1, 1)
+    batcher.submit(pixels, future)
+    return future
+
+
+def answer(future: Future[Inferred]) -> list[int]:
+    return [int(value) for value in future.result(TIMEOUT_S).probabilities[:, 0]]
+
+
+def test_requests_that_queue_while_the_engine_is_busy_run_together(
+    batcher: Batcher, engine: GatedEngine
+) -> None:
+    first = ask(batcher, 1)
+    engine.wait_until_busy()
+    others = [ask(batcher, value) for value in range(2, 7)]
+    engine.open()
+    assert answer(first) == [1]
+    assert [answer(one) for one in others] == [[2], [3], [4], [5], [6]]
+    assert engine.batches == [1, 5]
+
+
+def test_a_batch_is_never_larger_than_its_limit(batcher: Batcher, engine: GatedEngine) -> None:
+    first = ask(batcher, 1)
+    engine.wait_until_busy()
+    others = [ask(batcher, value, value) for value in range(5)]
+    engine.open()
+    assert answer(first) == [1]
+    assert [answer(one) for one in others] == [[v, v] for v in range(5)]
+    assert engine.batches == [1, 8, 2]
+
+
+def test_a_request_above_the_limit_runs_in_slices(batcher: Batcher, engine: GatedEngine) -> None:
+    engine.open()
+    assert answer(ask(batcher, *range(20))) == list(range(20))
+    assert engine.batches == [8, 8, 4]
+
+
+def test_a_request_that_breaks_the_engine_does_not_hurt_its_batch_mates(
+    batcher: Batcher, engine: GatedEngine
+) -> None:
+    engine.poison = 3
+    first = ask(batcher, 1)
+    engine.wait_until_busy()
+    good, bad = ask(batcher, 2), ask(batcher, 3)
+    engine.open()
+    assert answer(first) == [1]
+    assert answer(good) == [2]
+    with pytest.raises(RuntimeError, match="poisoned"):
+        bad.result(TIMEOUT_S)
+    assert answer(ask(batcher, 4)) == [4]
+
+
+def test_a_cancelled_request_is_not_run(batcher: Batcher, engine: GatedEngine) -> None:
+    first = ask(batcher, 1)
+    engine.wait_until_busy()
+    gone, stays = ask(batcher, 2), ask(batcher, 3)
+    assert gone.cancel()
+    engine.open()
+    assert answer(first) == [1]
+    assert answer(stays) == [3]
+    assert engine.batches == [1, 1]
+    with pytest.raises(CancelledError):
+        gone.result(TIMEOUT_S)
+
+
+def test_closing_answers_what_is_queued_and_takes_nothing_more(
+    batcher: Batcher, engine: GatedEngine
+) -> None:
+    first = ask(batcher, 1)
+    engine.wait_until_busy()
+    queued = ask(batcher, 2)
+    batcher.close()
+    with pytest.raises(ClosedError):
+        ask(batcher, 3)
+    engine.open()
+    batcher.join(TIMEOUT_S)
+    assert answer(first) == [1]
+    assert answer(queued) == [2]
+
+
+def test_executions_are_counted_by_batch_size(engine: GatedEngine) -> None:
+    statistics = Statistics()
+    batcher = Batcher(engine.run, 8, statistics, "test")
+    engine.open()
+    answer(ask(batcher, 1))
+    answer(ask(batcher, 1, 2))
+    answer(ask(batcher, 1, 2))
+    batcher.close()
+    batcher.join(TIMEOUT_S)
+    figures = statistics.snapshot()
+    assert figures.executions == 3
+    assert {size: times.infer.count for size, times in figures.batches.items()} == {1: 1, 2: 2}
