@@ -141,7 +141,12 @@ def passes_by_itself(error: BaseException) -> bool:
 def _open_sqlite(url: URL) -> Engine:
     assert url.database is not None  # the caller checked
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=POOL_SIZE)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        pool_size=POOL_SIZE,
+        hide_parameters=True,  # an error names the statement, not a customer's rows
+    )
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: object) -> None:  # sqlite3's or any DB-API connection
@@ -169,4 +174,5 @@ def _open_postgresql(url: URL) -> Engine:
         connect_args={"timeout": CONNECT_TIMEOUT_S, "tcp_keepalive": True},
         pool_size=POOL_SIZE,
         pool_pre_ping=True,
+        hide_parameters=True,
     )

@@ -9,11 +9,12 @@ message back until its whole batch or its timeout is there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import nats.errors
 import orjson
@@ -25,7 +26,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError, NotFoundError
 
 from loopline.contracts import cloudevents
-from loopline.contracts.catalog import COMMITS, Event, Stream
+from loopline.contracts.catalog import COMMITS, PREFIX, Event, Stream
 from loopline.errors import Rejected, Transient
 from loopline.store.commits import Committed
 from loopline.store.logstore import LogStore, Record
@@ -164,7 +165,11 @@ class StreamReader:
         idle_s: float = IDLE_S,
     ) -> None:
         self._js = js
-        self._subjects = [event.subject(workspace) for event in events]
+        self._events = tuple(events)
+        # The server is ten times slower with several filters than with one: what is not asked for
+        # is left out here.
+        subject = events[0].subject(workspace) if len(events) == 1 else f"{PREFIX}.{workspace}.>"
+        self._subject = subject
         self._idle_s = idle_s
 
     async def last_sequence(self) -> int:
@@ -183,16 +188,23 @@ class StreamReader:
         """Yield batches as `LogReader.read` says; reconnects by itself."""
         while until is None or after < until:
             try:
-                pull = _Pull(self._js, self._subjects, after, until, self._idle_s)
+                pull = _Pull(self._js, self._subject, after, until, self._idle_s)
                 async with aclosing(pull.batches()) as batches:
                     async for batch in batches:
                         after = batch.through
-                        yield batch
+                        yield self._asked_for(batch)
             except _LOST as error:
                 log.warning(
                     "log_reader_lost", after=after, error=f"{type(error).__name__}: {error}"
                 )
                 await asyncio.sleep(RETRY_S)
+
+    def _asked_for(self, batch: LogBatch) -> LogBatch:
+        if len(self._events) in (1, len(COMMITS)):
+            return batch
+        messages = tuple(event.message for event in self._events)
+        commits = tuple(one for one in batch.commits if isinstance(one.message, messages))
+        return replace(batch, commits=commits)
 
 
 class _Restart(nats.errors.Error):
@@ -205,36 +217,45 @@ class _Pull:
     def __init__(
         self,
         js: JetStreamContext,
-        subjects: list[str],
+        subject: str,
         after: int,
         until: int | None,
         idle_s: float,
     ) -> None:
         self._js = js
-        self._subjects = subjects
+        self._nc = js._nc  # nats-py offers no public way to pull without its fetch()
+        self._inbox = self._nc.new_inbox()
+        self._subject = subject
         self._after = after
         self._until = until
         self._idle_s = idle_s
-        self._received = 0  # messages of this consumer
-        self._wanted = 0  # messages that the open pull request may still bring
         self._consumer = uuid.uuid4().hex
+        self._arrived: list[Msg] = []
+        self._complete = asyncio.Event()  # what arrived is all that comes now
+        self._received = 0  # messages of this consumer, handed over
+        self._wanted = 0  # messages that the open pull request may still bring
 
     async def batches(self) -> AsyncGenerator[LogBatch, None]:
-        nc = self._js._nc  # nats-py offers no public way to pull without its fetch()
-        inbox = nc.new_inbox()
-        subscription = await nc.subscribe(inbox, pending_msgs_limit=4 * FETCH_MESSAGES)
+        subscription = await self._nc.subscribe(self._inbox, cb=self._on_message)
         try:
             pending = await self._create()
             if not pending and self._until is not None:
                 yield self._nothing_through(self._until)
             while not self._exhausted():
-                if self._wanted == 0:
-                    await self._request(inbox)
-                batch = await self._next(subscription)
+                batch = await self._next()
                 if batch is not None:
                     yield batch
         finally:
             await self._forget(subscription)
+
+    async def _on_message(self, message: Msg) -> None:
+        self._arrived.append(message)
+        if (
+            _status(message)
+            or len(self._arrived) >= self._wanted
+            or _position(message).pending == 0
+        ):
+            self._complete.set()
 
     def _exhausted(self) -> bool:
         return self._until is not None and self._after >= self._until
@@ -250,7 +271,7 @@ class _Pull:
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=self._after + 1,
             ack_policy=AckPolicy.NONE,
-            filter_subjects=self._subjects,
+            filter_subject=self._subject,
             inactive_threshold=INACTIVE_THRESHOLD_S,
             max_deliver=1,
             mem_storage=True,
@@ -259,58 +280,63 @@ class _Pull:
         info = await self._js.add_consumer(Stream.COMMITS, config)
         return info.num_pending or 0
 
-    async def _request(self, inbox: str) -> None:
+    async def _next(self) -> LogBatch | None:
+        """Wait for what comes first: a full batch, the end of the log, or silence."""
+        if self._wanted == 0:
+            await self._request()
+        # A request that ends with nothing is answered after `idle_s`; longer silence is a lost one.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._complete.wait(), 2 * self._idle_s)
+        messages, self._arrived = self._arrived, []
+        self._complete.clear()
+        data = [message for message in messages if not _status(message)]
+        ended = not messages or len(data) < len(messages)
+        self._wanted = 0 if ended else max(0, self._wanted - len(data))
+        if not data:
+            return await self._idle()
+        if self._wanted == 0:
+            await self._request()  # comes while this batch is applied
+        return self._batch(data)
+
+    async def _request(self) -> None:
         request = {"batch": FETCH_MESSAGES, "expires": int(self._idle_s * 1e9)}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{Stream.COMMITS}.{self._consumer}"
-        await self._js._nc.publish(subject, orjson.dumps(request), reply=inbox)
         self._wanted = FETCH_MESSAGES
-
-    async def _next(self, subscription: Subscription) -> LogBatch | None:
-        """Wait for what comes first: messages, the end of the request, or silence."""
-        try:
-            messages = [await subscription.next_msg(timeout=2 * self._idle_s)]
-        except nats.errors.TimeoutError:
-            self._wanted = 0
-            return await self._idle(subscription)
-        while subscription.pending_msgs and len(messages) < FETCH_MESSAGES:
-            messages.append(await subscription.next_msg(timeout=self._idle_s))
-        data = [message for message in messages if not _status(message)]
-        if len(data) < len(messages):
-            self._wanted = 0  # expired: ask again
-        else:
-            self._wanted = max(0, self._wanted - len(data))
-        return self._batch(data) if data else await self._idle(subscription)
+        await self._nc.publish(subject, orjson.dumps(request), reply=self._inbox)
 
     def _batch(self, messages: list[Msg]) -> LogBatch:
         read: list[Committed[Any] | Undecodable] = []
-        through, pending = self._after, 0
+        through = self._after
         for message in messages:
-            stream_sequence, consumer_sequence, pending = _position(message)
+            position = _position(message)
             self._received += 1
-            if consumer_sequence != self._received:
+            if position.consumer_sequence != self._received:
                 raise _Restart
-            if self._until is not None and stream_sequence > self._until:
+            if self._until is not None and position.stream_sequence > self._until:
                 through = self._until
                 break
-            through = stream_sequence
-            headers = message.headers or {}
-            read.append(decode(Record(message.subject, stream_sequence, message.data, headers)))
+            through = position.stream_sequence
+            read.append(
+                decode(Record(message.subject, through, message.data, message.headers or {}))
+            )
         else:
-            if self._until is not None and pending == 0:
+            if self._until is not None and position.pending == 0:
                 through = self._until  # the rest up to there is not ours to read
         batch = _batch(self._after, through, read)
         self._after = through
         return batch
 
-    async def _idle(self, subscription: Subscription) -> LogBatch | None:
+    async def _idle(self) -> LogBatch | None:
         """Nothing came: find out whether that is so, and up to where."""
         last = int((await self._js.stream_info(Stream.COMMITS)).state.last_seq)
         info = await self._js.consumer_info(Stream.COMMITS, self._consumer)
         delivered = info.delivered.consumer_seq if info.delivered else 0
-        if delivered > self._received + subscription.pending_msgs:
+        if self._arrived:
+            return None
+        if delivered > self._received:
             raise _Restart  # handed to a connection that was lost
         through = last if self._until is None else self._until
-        if info.num_pending or subscription.pending_msgs or through <= self._after:
+        if info.num_pending or through <= self._after:
             return None
         return self._nothing_through(through)
 
@@ -326,13 +352,19 @@ def _status(message: Msg) -> bool:
     return not message.data and bool(message.headers) and "Status" in (message.headers or {})
 
 
-def _position(message: Msg) -> tuple[int, int, int]:
-    """Return stream sequence, consumer sequence and messages pending, from the reply subject."""
+class _Position(NamedTuple):
+    stream_sequence: int
+    consumer_sequence: int
+    pending: int  # messages that this consumer may still bring
+
+
+def _position(message: Msg) -> _Position:
+    """Return where a message stands, from its reply subject."""
     # $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream sequence>.
     # <consumer sequence>.<time>.<pending>[.<random>]
     tokens = message.reply.split(".")
-    offset = 0 if len(tokens) == 9 else 2
-    return int(tokens[5 + offset]), int(tokens[6 + offset]), int(tokens[8 + offset])
+    at = 5 if len(tokens) == 9 else 7
+    return _Position(int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 3]))
 
 
 def _batch(after: int, through: int, read: Sequence[Committed[Any] | Undecodable]) -> LogBatch:

@@ -1,0 +1,179 @@
+"""What a commit tells of a version or a run beside its place in the graph: figures and details."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC
+from typing import Any
+
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from loopline.contracts import (
+    AliasMoved,
+    DatasetCommitted,
+    DeliveryCommitted,
+    Evaluation,
+    FlowCommitted,
+    JobState,
+    LabelingJobCommitted,
+    LabelsSubmitted,
+    ModelCommitted,
+    PredictionsCommitted,
+    Run,
+    RunKind,
+)
+from loopline.lineage.model import artefact_id
+
+_RUN_KINDS = {v: k.removeprefix("RUN_KIND_").lower() for k, v in RunKind.items()}
+Told = tuple[dict[str, float], dict[str, Any]]
+"""Figures, and details as JSON values."""
+
+
+def told(message: Message) -> Told:
+    """Return the figures and the details that a message has of its version."""
+    teller = _TELLERS.get(type(message))
+    return teller(message) if teller is not None else ({}, {})
+
+
+def run_kind_of(kind: int) -> str:
+    """Return a kind of run as the graph spells it: "import", "train"."""
+    return _RUN_KINDS.get(kind, f"kind_{kind}")
+
+
+def iso(timestamp: Timestamp) -> str:
+    """Return a timestamp as ISO 8601 in UTC, "" if it was never set."""
+    if not timestamp.seconds and not timestamp.nanos:
+        return ""
+    return timestamp.ToDatetime(UTC).isoformat()
+
+
+def run_details(run: Run) -> dict[str, Any]:
+    """Return a run's record as JSON values, without inputs and outputs: these are edges."""
+    return {
+        "id": run.id,
+        "kind": run_kind_of(run.kind),
+        "parameters": plain_struct(run.parameters),
+        "actor": {"kind": run.actor.kind, "name": run.actor.name},
+        "agent": {"id": run.agent.id, "host": run.agent.host, "service": run.agent.service},
+        "environment": {
+            "loopline": run.environment.loopline,
+            "code_digest": run.environment.code_digest,
+            "packages_digest": run.environment.packages_digest,
+            "python": run.environment.python,
+            "platform": run.environment.platform,
+            "device": run.environment.device,
+        },
+        "started_at": iso(run.started_at),
+        "finished_at": iso(run.finished_at),
+        "trace_id": run.trace_id,
+    }
+
+
+def plain_struct(struct: Struct) -> dict[str, Any]:
+    """Return a Struct as JSON values; whole numbers as integers."""
+    return {key: _plain_value(value) for key, value in struct.fields.items()}
+
+
+def _plain_value(value: Any) -> Any:  # a protobuf Value: JSON
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return plain_struct(value.struct_value)
+    if kind == "list_value":
+        return [_plain_value(item) for item in value.list_value.values]
+    if kind == "number_value":
+        number = value.number_value
+        return int(number) if number.is_integer() else number
+    return None if kind in (None, "null_value") else getattr(value, kind)
+
+
+def _told_of_dataset(message: DatasetCommitted) -> Told:
+    details = {
+        "tree": message.tree.root_object,
+        "classes": list(message.classes),
+        "tags": dict(message.tags),
+        "changes": dict(message.changes),
+        "test_split_digest": message.test_split_digest,
+    }
+    return dict(message.statistics), details
+
+
+def _told_of_model(message: ModelCommitted) -> Told:
+    figures = _metrics(message.evaluations)
+    files = [
+        {"name": f.name, "digest": f.digest, "size_bytes": f.size_bytes} for f in message.files
+    ]
+    details = {
+        "task": message.task,
+        "recipe": message.recipe,
+        "classes": list(message.classes),
+        "files": files,
+    }
+    return figures, details
+
+
+def _metrics(evaluations: Iterable[Evaluation]) -> dict[str, float]:
+    """Return the metrics of all splits; with the split's name before them if there are several."""
+    splits = list(evaluations)
+    prefixes = ["" if len(splits) == 1 else f"{e.split}:" for e in splits]
+    return {
+        f"{prefix}{name}": value
+        for prefix, evaluation in zip(prefixes, splits, strict=True)
+        for name, value in evaluation.metrics.items()
+    }
+
+
+def _told_of_alias(message: AliasMoved) -> Told:
+    target = message.target
+    return {}, {
+        "model": message.model,
+        "alias": message.alias,
+        "target": artefact_id("model", target.name, target.version),
+        "reason": message.reason,
+    }
+
+
+def _told_of_predictions(message: PredictionsCommitted) -> Told:
+    figures: dict[str, float] = {
+        "predictions": message.tree.count,
+        "selected": message.selected,
+        "inferred": message.inferred,
+    }
+    return figures, {"tree": message.tree.root_object}
+
+
+def _told_of_job(message: LabelingJobCommitted) -> Told:
+    state = JobState.Name(message.state).removeprefix("JOB_STATE_").lower()
+    return {"items": message.specification.items_count}, {"state": state}
+
+
+def _told_of_labels(message: LabelsSubmitted) -> Told:
+    details = {"job": message.job, "asset": message.asset, "labeler": message.labeler}
+    return {"shapes": len(message.shapes), "spent_s": message.spent_s}, details
+
+
+def _told_of_delivery(message: DeliveryCommitted) -> Told:
+    figures: dict[str, float] = {
+        "delivered": message.delivered,
+        "relabeled": message.relabeled,
+        "unrouted": message.unrouted,
+        "objects": message.tree.count,
+    }
+    return figures, {"tree": message.tree.root_object}
+
+
+def _told_of_flow(message: FlowCommitted) -> Told:
+    return {}, {"document": message.document}
+
+
+_TELLERS: dict[type[Message], Callable[[Any], Told]] = {
+    DatasetCommitted: _told_of_dataset,
+    ModelCommitted: _told_of_model,
+    AliasMoved: _told_of_alias,
+    PredictionsCommitted: _told_of_predictions,
+    LabelingJobCommitted: _told_of_job,
+    LabelsSubmitted: _told_of_labels,
+    DeliveryCommitted: _told_of_delivery,
+    FlowCommitted: _told_of_flow,
+}
