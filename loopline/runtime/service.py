@@ -193,13 +193,12 @@ class Host:
 
     def _start_workers(self) -> None:
         service = self.service
-        js = self._client.jetstream()
         for name, (event, concurrency) in service.works().items():
             durable = event.durable_name(
                 service.name, service.settings.workspace, service.settings.pool
             )
             processor = self._processor(event, getattr(service, name))
-            worker = Worker(js, processor, durable, concurrency or service.settings.concurrency)
+            worker = Worker(self._client, processor, durable, concurrency or service.settings.concurrency)
             worker.start()
             self._workers.append(worker)
 

@@ -12,8 +12,8 @@ import contextlib
 import nats.errors
 import nats.js.errors
 import structlog
+from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 from nats.js.client import JetStreamContext as JS
 
 from loopline.runtime.processing import Processor
@@ -29,15 +29,17 @@ class Worker:
     """Pulls one durable consumer and runs at most `concurrency` messages at once."""
 
     def __init__(
-        self, js: JetStreamContext, processor: Processor, durable_name: str, concurrency: int
+        self, client: Client, processor: Processor, durable_name: str, concurrency: int
     ) -> None:
-        self._js = js
+        self._js = client.jetstream()
+        self._flush = client.flush
         self._processor = processor
         self._durable_name = durable_name
         self._slots = asyncio.Semaphore(concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
+        self._subscription: JS.PullSubscription | None = None
 
     @property
     def in_flight(self) -> int:
@@ -54,30 +56,37 @@ class Worker:
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
+        await self._withdraw()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=drain_s)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
+    async def _withdraw(self) -> None:
+        """Take the open pull request back, or a message handed back below would come right here."""
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()
+                await self._flush()
+
     async def _pull(self) -> None:
-        subscription: JS.PullSubscription | None = None
         while not self._stopping.is_set():
             await self._slots.acquire()
             try:
-                if subscription is None:
+                if self._subscription is None:
                     stream = self._processor.event.stream
-                    subscription = await self._js.pull_subscribe_bind(
+                    self._subscription = await self._js.pull_subscribe_bind(
                         durable=self._durable_name, stream=stream
                     )
-                [message] = await subscription.fetch(1, timeout=FETCH_WAIT_S)
+                [message] = await self._subscription.fetch(1, timeout=FETCH_WAIT_S)
             except TimeoutError:
                 self._slots.release()
                 continue
             except (nats.errors.Error, nats.js.errors.Error) as error:
                 self._slots.release()
                 log.warning("pull_failed", durable=self._durable_name, reason=repr(error))
-                subscription = None
+                self._subscription = None
                 await asyncio.sleep(RETRY_S)
                 continue
             except asyncio.CancelledError:
