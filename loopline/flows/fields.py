@@ -84,7 +84,7 @@ def _check_json(value: object, place: str) -> None:
     if isinstance(value, dict):
         for key, part in value.items():
             if not isinstance(key, str):
-                raise ValueError(f"the key {key!r} is not a text; quote it")  # noqa: TRY004
+                raise ValueError(f"the key {key!r} is not a text; quote it")
             _check_json(part, f"{place}.{key}" if place else key)
     elif isinstance(value, list):
         for index, part in enumerate(value):

@@ -47,8 +47,8 @@ def model(committed: ModelCommitted) -> dict[str, Value]:
 
 
 def evaluated_model(committed: ModelCommitted) -> dict[str, Value]:
-    """Return `candidate` or `champion` as promote rules see it; no metrics without an evaluation."""
-    evaluation = test_evaluation(committed)
+    """Return `candidate` or `champion` as promote rules see it; it may have no metrics."""
+    evaluation = frozen_evaluation(committed)
     return {
         **model(committed),
         "count": evaluation.count if evaluation else 0,
@@ -56,7 +56,7 @@ def evaluated_model(committed: ModelCommitted) -> dict[str, Value]:
     }
 
 
-def test_evaluation(committed: ModelCommitted) -> Evaluation | None:
+def frozen_evaluation(committed: ModelCommitted) -> Evaluation | None:
     """Return what was measured on the frozen test split, or None."""
     return next((e for e in committed.evaluations if e.split == TEST_SPLIT), None)
 
@@ -109,8 +109,8 @@ def surest(row: Prediction, classes: Sequence[str]) -> tuple[str, float]:
     """Return the class the model is surest of, and the confidence of the prediction as a whole.
 
     With scores (classification) both are of the best score. Without (detection, segmentation) the
-    class is that of the surest shape and the confidence that of the least sure one, since the result
-    is as good as its worst shape. Nothing found: no class, confidence 0.
+    class is that of the surest shape and the confidence that of the least sure one, since the
+    result is as good as its worst shape. Nothing found: no class, confidence 0.
     """
     if row.scores:
         best = max(range(len(row.scores)), key=lambda i: (row.scores[i], -i))
@@ -122,7 +122,7 @@ def surest(row: Prediction, classes: Sequence[str]) -> tuple[str, float]:
 
 
 def _margin(scores: Sequence[float], confidence: float) -> float:
-    if len(scores) < 2:  # noqa: PLR2004
+    if len(scores) < 2:
         return confidence
     best, second = sorted(scores, reverse=True)[:2]
     return best - second
