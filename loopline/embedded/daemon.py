@@ -85,7 +85,7 @@ def start_detached(options: PlatformOptions) -> int:
     Raises:
         PlatformError: It did not start; the message is the platform's own.
     """
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(
         (sys.executable, "-m", __name__),
         env={**os.environ, **import_path()},
         stdin=subprocess.PIPE,

@@ -100,7 +100,7 @@ class _Server:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         output = logs.open("forkserver", log_file)
         try:
-            process = subprocess.Popen(  # noqa: ASYNC220, S603 - milliseconds
+            process = subprocess.Popen(  # noqa: ASYNC220 - milliseconds
                 (sys.executable, "-m", forkserver.__name__, str(theirs.fileno())),
                 env={**os.environ, **ENVIRONMENT, **import_path()},
                 stdin=subprocess.DEVNULL,

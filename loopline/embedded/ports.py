@@ -78,4 +78,4 @@ def _any_free(given: set[int], host: str) -> int:
 
 
 def _random_port(below: int) -> int:
-    return random.randrange(FIRST_PORT, below)  # noqa: S311
+    return random.randrange(FIRST_PORT, below)

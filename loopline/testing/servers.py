@@ -59,7 +59,7 @@ class ServerProcess:
         """
         command = self._prepare()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 command.argv,
                 cwd=command.cwd,
                 env={**os.environ, **command.env},

@@ -1,0 +1,121 @@
+"""Real nats-server and SeaweedFS as the embedded platform runs them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import nats
+import psutil
+import pytest
+from minio import Minio
+
+from loopline.embedded.errors import NotReady
+from loopline.embedded.objects import weed
+from loopline.testing.servers import (
+    NatsTestServer,
+    PlatformServers,
+    S3TestServer,
+    ServerProcess,
+    start_s3,
+)
+
+EVERYWHERE = ("0.0.0.0", "::", "*")
+
+
+def s3_client(server: S3TestServer) -> Minio:
+    return weed.client(server.endpoint, server.access_key, server.secret_key, retries=2)
+
+
+def read(s3: Minio, bucket: str, key: str) -> bytes:
+    with s3.get_object(bucket, key) as response:
+        data: bytes = response.read()
+    return data
+
+
+def test_both_listen_on_loopback_alone(platform_servers: PlatformServers) -> None:
+    for process in (platform_servers.nats.process, platform_servers.s3.process):
+        listening = [
+            connection.laddr.ip
+            for connection in psutil.Process(process.pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert listening
+        assert set(listening) == {"127.0.0.1"}
+
+
+async def test_what_the_bus_acknowledged_survives_its_kill(nats_server: NatsTestServer) -> None:
+    client = await nats.connect(nats_server.url, max_reconnect_attempts=-1)
+    js = client.jetstream()
+    await js.add_stream(name="kept", subjects=["kept.>"])
+    for number in range(100):
+        await js.publish("kept.x", str(number).encode())
+    await client.close()
+
+    nats_server.process.restart()
+
+    client = await nats.connect(nats_server.url)
+    info = await client.jetstream().stream_info("kept")
+    last = await client.jetstream().get_last_msg("kept", "kept.x")
+    await client.jetstream().delete_stream("kept")
+    await client.close()
+    assert info.state.messages == 100
+    assert last.data == b"99"
+
+
+def test_what_storage_acknowledged_survives_its_kill(
+    s3_server: S3TestServer, s3_bucket: str
+) -> None:
+    s3 = s3_client(s3_server)
+    for number in range(30):
+        s3.put_object(s3_bucket, f"a/{number}", io.BytesIO(b"x" * number), number)
+    s3_server.process.restart()
+    assert [len(read(s3, s3_bucket, f"a/{number}")) for number in range(30)] == list(range(30))
+
+
+def test_storage_keeps_its_data_when_all_its_ports_change(tmp_path: Path) -> None:
+    """The well-known ports may be free today and taken tomorrow."""
+    first = start_s3(tmp_path / "s3")
+    bucket = first.create_bucket()
+    s3_client(first).put_object(bucket, "before", io.BytesIO(b"old"), 3)
+    first.stop()
+
+    moved = replace(first.server, ports=weed.choose_ports({"weed_admin": 0}))
+    probe = weed.client(moved.endpoint, first.access_key, first.secret_key)
+    log = tmp_path / "moved.log"
+    process = ServerProcess(moved.prepare, lambda: weed.is_writable(probe, "ready"), log).start()
+    try:
+        s3 = weed.client(moved.endpoint, first.access_key, first.secret_key, retries=2)
+        s3.put_object(bucket, "after", io.BytesIO(b"new"), 3)
+        assert (read(s3, bucket, "before"), read(s3, bucket, "after")) == (b"old", b"new")
+    finally:
+        process.stop()
+        weed.remove_sockets(moved.ports)
+
+
+def test_a_server_whose_port_is_taken_says_so(tmp_path: Path, s3_server: S3TestServer) -> None:
+    server = replace(s3_server.server, folder=tmp_path / "second")
+    (tmp_path / "second").mkdir()
+    process = ServerProcess(server.prepare, lambda: False, tmp_path / "weed.log")
+    with pytest.raises(NotReady, match="not available"):
+        process.start()
+
+
+def test_internal_ports_of_storage_refuse_strangers(s3_server: S3TestServer) -> None:
+    """Without `-disableHttp` and keys these ports read and delete for anybody."""
+    import httpx
+
+    ports = s3_server.server.ports
+    filer = httpx.get(f"http://127.0.0.1:{ports['weed_filer']}/buckets/")
+    volume = httpx.delete(f"http://127.0.0.1:{ports['weed_volume']}/1,01637037d6")
+    assert filer.status_code == 404
+    assert volume.status_code in (401, 404)
+
+
+def test_nothing_is_left_outside_the_data_folder(tmp_path: Path) -> None:
+    server = start_s3(tmp_path / "s3")
+    grpc_ports = {server.server.ports[name] for name in server.server.ports if "grpc" in name}
+    server.stop()
+    left = [p.name for p in Path("/tmp").glob("seaweedfs-*.sock")]
+    assert not [name for name in left if any(f"-{port}.sock" in name for port in grpc_ports)]
