@@ -18,7 +18,7 @@ from loopline.contracts import (
 )
 from loopline.names import validate_name
 from loopline.store.commits import CommitLog, Committed, Unchanged
-from loopline.store.items import ITEMS, Item, test_split_digest
+from loopline.store.items import ITEMS, Item
 from loopline.store.objects import ObjectStore
 from loopline.store.trees import Tree, TreeStore
 
@@ -145,7 +145,7 @@ class Datasets:
             statistics=tree.statistics,
             tags=head.message.tags if head else {},
             classes=classes,
-            test_split_digest=await test_split_digest(tree),
+            test_split_digest=tree.splits.get("test", ""),
             changes=await self._changes(head, tree),
         )
 
