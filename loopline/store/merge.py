@@ -7,7 +7,8 @@ first the ids and row digests, then the rows that are not the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -78,16 +79,17 @@ class Merge(Generic[R]):
 
     async def differences(
         self, before: Sequence[Leaf], after: Sequence[Leaf], columns: Sequence[str] | None
-    ) -> AsyncIterator[Diff[R]]:
+    ) -> AsyncGenerator[Diff[R]]:
         """Yield what differs, region by region."""
         names = self._codec.public_columns if columns is None else tuple(columns)
 
         async def compare(region: Region) -> Diff[R]:
             return await self._compare(region, names)
 
-        async for part in in_order(_differing(before, after), compare):
-            if part:
-                yield part
+        async with aclosing(in_order(_differing(before, after), compare)) as parts:
+            async for part in parts:
+                if part:
+                    yield part
 
     async def changes(self, before: Sequence[Leaf], after: Sequence[Leaf]) -> dict[str, int]:
         """Return how many rows were added, changed, removed, and how many labels changed."""

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import (
-    AsyncIterator,
+    AsyncGenerator,
     Awaitable,
     Callable,
     Collection,
@@ -239,7 +239,7 @@ def moved(leaf: Leaf, prefix: Prefix) -> Leaf:
 
 async def in_order(
     values: Iterable[A], call: Callable[[A], Awaitable[B]], in_flight: int = SHARDS_IN_FLIGHT
-) -> AsyncIterator[B]:
+) -> AsyncGenerator[B]:
     """Yield what `call` makes of each value, in order, with a bounded number under way."""
     pending: deque[asyncio.Future[B]] = deque()
     try:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from typing import Generic, TypeVar
 
 import pyarrow as pa
@@ -93,9 +94,10 @@ class Tree(Generic[R]):
             table = await self._shards.load(leaf, wanted)
             return await asyncio.to_thread(codec.rows, table)
 
-        async for rows in in_order(self.root.leaves, load):
-            for row in rows:
-                yield row
+        async with aclosing(in_order(self.root.leaves, load)) as shards:
+            async for rows in shards:
+                for row in rows:
+                    yield row
 
     async def batches(self, columns: Sequence[str] | None = None) -> AsyncIterator[pa.Table]:
         """Yield some columns as Arrow tables, a shard at a time, sorted by id.
@@ -108,8 +110,9 @@ class Tree(Generic[R]):
         async def load(leaf: Leaf) -> pa.Table:
             return (await self._shards.load(leaf, names)).select(list(names))
 
-        async for table in in_order(self.root.leaves, load):
-            yield table
+        async with aclosing(in_order(self.root.leaves, load)) as tables:
+            async for table in tables:
+                yield table
 
     async def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return some columns of all rows as one Arrow table, sorted by id.
@@ -229,9 +232,10 @@ class TreeStore(Generic[R]):
         self, a: Tree[R] | None, b: Tree[R], columns: Sequence[str] | None = None
     ) -> AsyncIterator[Diff[R]]:
         """Yield `diff` in parts, a shard or so at a time, sorted by id: for large changes."""
-        merge = Merge(self._shards)
-        async for part in merge.differences(_leaves(a), _leaves(b), columns):
-            yield part
+        found = Merge(self._shards).differences(_leaves(a), _leaves(b), columns)
+        async with aclosing(found) as parts:
+            async for part in parts:
+                yield part
 
     async def changes(self, a: Tree[R] | None, b: Tree[R]) -> dict[str, int]:
         """Return the counters of `diff`: "added", "changed", "removed", "labels_changed".
