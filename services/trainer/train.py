@@ -1,8 +1,8 @@
-"""The training process: `python -m services.trainer.train`, started by the service for one run.
+"""The training process: `python -m services.trainer.train <parent pid> <niceness>`, one for a run.
 
-It reads commands as JSON lines from its standard input and writes reports as JSON lines to its standard output
-(`services.trainer.domain.job`); whatever else is printed goes to standard error. It ends with its input, and
-dies with its parent.
+It reads commands as JSON lines from its standard input and writes reports as JSON lines to its
+standard output (`services.trainer.domain.job`); whatever else is printed goes to standard error. It
+ends with its input, and dies with its parent.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import BinaryIO, Final
 
 from loopline.errors import Rejected
@@ -27,7 +28,6 @@ CODE: Final = (
     "services.trainer.recipes",
     "services.trainer.training",
 )
-PARENT_VARIABLE: Final = "LOOPLINE_TRAINER_PID"
 _PR_SET_PDEATHSIG: Final = 1
 _OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
@@ -100,15 +100,14 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _one_line(error: Exception) -> str:
     where = traceback.extract_tb(error.__traceback__)[-1]
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]} ({os.path.basename(where.filename)}:{where.lineno})"
+    return f"{type(error).__name__}: {lines[0]} ({Path(where.filename).name}:{where.lineno})"
 
 
-def _die_with_parent() -> None:
+def _die_with(parent_pid: int) -> None:
     """Have the kernel kill this process when its parent ends, however it ends (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent is not None and os.getppid() != int(parent):
+    if os.getppid() != parent_pid:
         sys.exit("the service that started this process is gone")
 
 
@@ -119,9 +118,15 @@ def _private_output() -> BinaryIO:
     return reports
 
 
-def main() -> None:
-    """Carry out commands until there are no more."""
-    _die_with_parent()
+def main(parent_pid: int, niceness: int) -> None:
+    """Carry out commands until there are no more.
+
+    Args:
+        parent_pid: The process to die with.
+        niceness: How much to give way to other processes.
+    """
+    _die_with(parent_pid)
+    os.nice(niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides what Ctrl-C means
     program = Program(_private_output())
     for line in sys.stdin.buffer:
@@ -129,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,7 +1,8 @@
 """How good a classifier is on held-out images.
 
-Definitions are scikit-learn's with `zero_division=0`; the calibration error is the expected calibration error
-of Guo et al., "On calibration of modern neural networks" (2017), over 15 bins of equal width.
+Definitions are scikit-learn's with `zero_division=0`; the calibration error is the expected
+calibration error of Guo et al., "On calibration of modern neural networks" (2017), over 15 bins of
+equal width.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ def judge_classification(
         assets: N asset digests for the list of predictions; empty leaves the list out.
 
     Returns:
-        Metrics accuracy, macro_precision, macro_recall, macro_f1, calibration_error and precision, recall
-        and f1 for each class ("recall:<class>"). A class that is never predicted has precision 0; one that
-        is neither there nor predicted is left out of the macro averages. No images give zeros.
+        Metrics accuracy, macro_precision, macro_recall, macro_f1, calibration_error and precision,
+        recall and f1 for each class ("recall:<class>"). A class that is never predicted has
+        precision 0; one that is neither there nor predicted is left out of the macro averages. No
+        images give zeros.
     """
     confusion = confusion_matrix(probabilities.argmax(axis=1), targets, len(classes))
     precision, recall, f1 = per_class(confusion)

@@ -1,8 +1,9 @@
 """What is trained on: which items of a dataset version play which part, and what is refused.
 
-Splits are those of the dataset version. Where it has no validation split, a part of the training split is set
-aside: stratified by class, chosen by the hash of the asset, so that the same items are set aside again as the
-dataset grows.
+Splits are those of the dataset version. Where it has no validation split, a part of the training
+split is set
+aside: stratified by class, chosen by the hash of the asset, so that the same items are set aside
+again as the dataset grows.
 """
 
 from __future__ import annotations
@@ -94,11 +95,13 @@ def select(
     Args:
         examples: The labeled items of the dataset version, any order.
         classes: The dataset's classes.
-        validation_share: The share of the training split to set aside if there is no validation split.
+        validation_share: The share of the training split to set aside if there is no validation
+            split.
         dataset: Its name for messages: "catalogue@v3".
 
     Raises:
-        Rejected: A split has no labeled items, a class has none to train on, or a label is none of the classes.
+        Rejected: A split has no labeled items, a class has none to train on, or a label is none of
+            the classes.
     """
     by_split: defaultdict[str, list[Example]] = defaultdict(list)
     for example in sorted(examples, key=lambda example: example.asset):
@@ -118,7 +121,7 @@ def select(
 
 
 def set_aside(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
-    """Split examples in two, `share` of every class in the second, at least one staying in the first.
+    """Split examples in two: `share` of every class in the second, at least one in the first.
 
     Whether an item is set aside follows from its hash and those of its class alone.
     """
@@ -147,7 +150,8 @@ def _check_classes(
         for example in examples:
             for name in sorted(example.class_names - known):
                 raise Rejected(
-                    f"{dataset}: image {example.asset[:12]} is labeled {name!r}, which is none of its classes",
+                    f"{dataset}: image {example.asset[:12]} is labeled {name!r}, "
+                    "which is none of its classes",
                     dataset=dataset,
                     asset=example.asset,
                 )

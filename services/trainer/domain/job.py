@@ -40,7 +40,8 @@ class Train(Message):
         classes: In the order of the outputs.
         examples_file: JSON lines of `Placed`.
         folder: Where checkpoints and results are written.
-        checkpoints: Candidates to resume from, the furthest first; one that cannot be read is passed over.
+        checkpoints: Candidates to resume from, the furthest first; one that cannot be read is
+            passed over.
         memory_bytes: How many decoded pixels may be kept in memory.
     """
 

@@ -1,7 +1,7 @@
 """Training programs. A recipe of your own: docs/adding-a-recipe.md.
 
-Nothing here imports torch before a recipe is asked to build something: parameters are checked while torch is
-still loading.
+Nothing here imports torch before a recipe is asked to build something: parameters are checked while
+torch is still loading.
 """
 
 from services.trainer.recipes.augmentation import Augmentation

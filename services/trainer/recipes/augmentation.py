@@ -1,8 +1,8 @@
 """Augmentation in one warp: what may happen to a training image, and exactly what happens to each.
 
-Geometry is composed into one affine matrix per image and the pixels are sampled once. Every draw is a pure
-function of (seed, epoch, index of the image), never of the order in which images are asked for, so a run that
-was killed and resumed sees the very same pixels.
+Geometry is composed into one affine matrix per image and the pixels are sampled once. Every draw is
+a pure function of (seed, epoch, index of the image), never of the order in which images are asked
+for, so a run that was killed and resumed sees the very same pixels.
 """
 
 from __future__ import annotations

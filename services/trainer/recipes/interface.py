@@ -1,9 +1,10 @@
 """What a training program says, and what is done for it.
 
-A recipe says what is particular to a task and a network: the network, what happens to an image on its way in,
-the loss of a batch, what the outputs mean, how they are judged, what is exported. Everything else is done for
-it in the same way for all: reading the dataset, the order of the images, the loop, the random numbers,
-checkpoints and resuming, progress, evaluation on the test split, ONNX and its check, storing and committing.
+A recipe says what is particular to a task and a network: the network, what happens to an image on
+its way in, the loss of a batch, what the outputs mean, how they are judged, what is exported.
+Everything else is done for it in the same way for all: reading the dataset, the order of the
+images, the loop, the random numbers, checkpoints and resuming, progress, evaluation on the test
+split, ONNX and its check, storing and committing.
 """
 
 from __future__ import annotations
@@ -118,8 +119,8 @@ class Export:
 class Recipe(ABC, Generic[P]):
     """A training program; one instance trains one model.
 
-    Subclass it, or `WholeImageRecipe` for classification, and name it in an entry point of the group
-    "loopline.recipes".
+    Subclass it, or `WholeImageRecipe` for classification, and name it in an entry point of the
+    group "loopline.recipes".
 
     Args:
         parameters: Checked and complete.
@@ -147,7 +148,7 @@ class Recipe(ABC, Generic[P]):
 
     @abstractmethod
     def target(self, example: Example) -> Target | None:
-        """Return what the network should say of an image; None leaves the image out (and is counted)."""
+        """Return what the network should say of an image; None leaves it out, and is counted."""
 
     @abstractmethod
     def build_model(self) -> torch.nn.Module:
@@ -160,7 +161,7 @@ class Recipe(ABC, Generic[P]):
     def transform(
         self, images: Sequence[UInt8Image], targets: Sequence[Target], draw: Draw | None
     ) -> Batch:
-        """Turn images, already of the input's size, into a batch; `draw` is None where nothing is random."""
+        """Turn images of the input's size into a batch; without `draw` nothing is random."""
 
     @abstractmethod
     def step(self, model: torch.nn.Module, images: torch.Tensor, targets: Any) -> torch.Tensor:
@@ -168,7 +169,7 @@ class Recipe(ABC, Generic[P]):
 
     @abstractmethod
     def predict(self, model: torch.nn.Module, images: torch.Tensor) -> Outputs:
-        """Return the outputs for a batch, as they would be served; the model is in evaluation mode."""
+        """Return the outputs for a batch as they are served; the model is in evaluation mode."""
 
     @abstractmethod
     def judge(
@@ -208,10 +209,10 @@ class Recipe(ABC, Generic[P]):
         )
 
     def calibrate(self, model: torch.nn.Module, batches: Sequence[Batch]) -> None:
-        """Last touch on the trained model with the validation split; nothing unless a recipe does it."""
+        """Last touch on the trained model with the validation split; nothing by default."""
 
 
 def automatic_side_px(survey: Survey) -> int:
-    """Choose a square input by the images: small ones enlarged to 40 px, large ones shrunk to 128 px."""
+    """Choose a square input by the images: at least 40 px, at most 128 px."""
     side = max(survey.height_px, survey.width_px)
     return min(max(8 * round(side / 8), 40), 128)

@@ -1,4 +1,4 @@
-"""The parts of a classifier around its backbone: normalisation before, temperature and softmax after."""
+"""What is around a classifier's backbone: normalisation before, temperature and softmax after."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from services.trainer.recipes.interface import Batch
 
-# ImageNet's means and deviations, which pretrained backbones expect; grey images get their averages.
+# ImageNet's means and deviations, which pretrained backbones expect; grey images get their
+# averages.
 RGB_MEAN: Final = (0.485, 0.456, 0.406)
 RGB_STD: Final = (0.229, 0.224, 0.225)
 GREY_MEAN: Final = (sum(RGB_MEAN) / 3,)
@@ -46,7 +47,8 @@ class PixelClassifier(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return `(N, K)` logits for `(N, H, W, C)` uint8.
 
-        The permuted view is what torch calls channels-last, in which convolutions are a quarter faster.
+        The permuted view is what torch calls channels-last, in which convolutions are a quarter
+        faster.
         """
         pixels = image.permute(0, 3, 1, 2).to(torch.float32) / 255
         logits: Tensor = self.backbone((pixels - self.mean) / self.std)

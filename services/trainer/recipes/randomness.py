@@ -1,8 +1,9 @@
 """Randomness without state: every number is a hash of where it is used.
 
-A generator's state would have to be saved, restored and shared between loaders; a hash of (seed, epoch, index)
-needs none of that, gives the same numbers in any order of asking, and costs one array operation for a batch.
-The hash is SplitMix64's finaliser (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+A generator's state would have to be saved, restored and shared between loaders; a hash of (seed,
+epoch, index) needs none of that, gives the same numbers in any order of asking, and costs one array
+operation for a batch. The hash is SplitMix64's finaliser (Steele, Lea, Flood: "Fast splittable
+pseudorandom number generators", 2014).
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ P = TypeVar("P", bound=RecipeParameters)
 class WholeImageRecipe(Recipe[P]):
     """Classification: exactly one class for an image. A subclass adds `build_network`.
 
-    The network is trained with cross-entropy; the temperature of its softmax is fitted on the validation
-    split, so that a confidence of .9 is right nine times in ten.
+    The network is trained with cross-entropy; the temperature of its softmax is fitted on the
+    validation split, so that a confidence of .9 is right nine times in ten.
     """
 
     task = "classification"

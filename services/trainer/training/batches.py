@@ -1,7 +1,8 @@
 """Which images a step sees, in which order, one batch ahead of the loop.
 
-The order of an epoch is a pure function of (seed, epoch), and what happens to an image one of (seed, epoch,
-its place): any step can be made again from its number alone, which is what resuming does.
+The order of an epoch is a pure function of (seed, epoch), and what happens to an image one of
+(seed, epoch, its place): any step can be made again from its number alone, which is what resuming
+does.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class Split:
 class TrainingBatches:
     """The batches of a whole training, by step.
 
-    The last images of an epoch that fill no batch are left out of that epoch (another few in each), unless
-    there is less than one batch of them in all.
+    The last images of an epoch that fill no batch are left out of that epoch (another few in each),
+    unless there is less than one batch of them in all.
     """
 
     def __init__(self, recipe: Recipe[Any], split: Split) -> None:

@@ -50,7 +50,7 @@ def save(state: TrainingState, folder: Path, epoch: int) -> Path:
         os.fsync(file.fileno())
     digest = sha256_hex(Path(file.name).read_bytes())
     path = folder / f"{epoch:05d}-{digest}{SUFFIX}"
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
     for old in found(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path

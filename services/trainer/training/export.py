@@ -46,7 +46,8 @@ def weights_digest(model: torch.nn.Module) -> str:
 def onnx_file(export: Export, input_format: InputFormat) -> bytes:
     """Return the module as ONNX: dynamic batch, weights inside, nothing of this machine in it.
 
-    torch's exporter notes paths and source lines at each node; without them equal models give equal bytes.
+    torch's exporter notes paths and source lines at each node; without them equal models give equal
+    bytes.
 
     Raises:
         Rejected: The network cannot be exported.
@@ -127,7 +128,7 @@ def _strip(proto: onnx.ModelProto) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the exporter's notices (its progress, and warnings about its own internals) to itself."""
+    """Keep the exporter's notices (progress, warnings about its own internals) to itself."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield

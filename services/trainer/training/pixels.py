@@ -72,7 +72,7 @@ def read(path: Path, channels: int) -> UInt8Image:
 
 
 def survey(placed: Sequence[Placed]) -> Survey:
-    """Look at the images of the training split: their median size, and whether a sample of them is grey."""
+    """Return the median size of the training images, and whether a sample of them is grey."""
     examples = [one.example for one in placed]
     sample = placed[:: max(1, len(placed) // LOOKED_AT)]
     return Survey(

@@ -1,0 +1,1 @@
+"""What the trainer reaches for: the training process, the image cache, checkpoints in storage."""

@@ -1,0 +1,169 @@
+"""Between the contracts' messages and the domain: protobuf stops here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loopline.contracts import (
+    ArtefactKind,
+    ArtefactRef,
+    Commit,
+    DatasetCommitted,
+    Evaluation,
+    ModelCommitted,
+    ModelFile,
+    Preprocessing,
+    Run,
+    RunChanged,
+    RunKind,
+    RunState,
+    TrainModel,
+)
+from loopline.store.commits import Committed
+from loopline.store.items import Item
+from services.trainer.domain.examples import TEST, Annotation, Example
+from services.trainer.domain.job import Described, Progress, Trained
+from services.trainer.domain.manifest import InputFormat, Manifest, file_named
+
+EVALUATION_FILE = "evaluation.json"
+REJECTED_REVIEW = "rejected"
+ITEM_COLUMNS = ("asset", "size_bytes", "width_px", "height_px", "split", "labeled", "shapes")
+"""The columns of a dataset's tree that `example_of` reads."""
+
+
+def example_of(item: Item) -> Example:
+    """Return a labeled item as an example; annotations that a reviewer rejected are left out."""
+    return Example(
+        asset=item.asset,
+        split=item.split,
+        annotations=tuple(
+            Annotation(shape.class_name, shape.bbox_xyxy, shape.polygon, shape.mask_rle)
+            for shape in item.shapes
+            if shape.review != REJECTED_REVIEW
+        ),
+        width_px=item.width_px,
+        height_px=item.height_px,
+        size_bytes=item.size_bytes,
+    )
+
+
+def run_inputs(command: TrainModel, dataset: Committed[DatasetCommitted]) -> list[ArtefactRef]:
+    """Return what a training reads: the dataset version, and the flow that asked for it."""
+    ref = ArtefactRef()
+    ref.CopyFrom(dataset.ref)
+    ref.role = "train_on"
+    inputs = [ref]
+    if command.HasField("flow"):
+        flow = ArtefactRef()
+        flow.CopyFrom(command.flow)
+        flow.role = "flow"
+        inputs.append(flow)
+    return inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training on its way: what the messages about it have in common."""
+
+    model: str
+    recipe: str
+    dataset: Committed[DatasetCommitted]
+    described: Described
+    run: Run
+
+    @property
+    def dataset_version(self) -> str:
+        """The dataset version for people: "catalogue@v3"."""
+        return f"{self.dataset.ref.name}@v{self.dataset.ref.version}"
+
+    def running(self, progress: Progress | None = None) -> RunChanged:
+        """Return where it is."""
+        message = self._changed(RunState.RUN_STATE_RUNNING)
+        if progress is not None:
+            message.done, message.total = progress.epoch, progress.epochs
+            message.figures.update(progress.figures)
+            message.figures["step"] = progress.step
+            message.figures["steps"] = progress.steps
+        return message
+
+    def completed(self, committed: Committed[ModelCommitted]) -> RunChanged:
+        """Return that it is done, and what it made."""
+        message = self._changed(RunState.RUN_STATE_COMPLETED)
+        message.message = committed.commit.summary
+        message.artefact.CopyFrom(committed.ref)
+        epochs = int(self.described.parameters["epochs"])
+        message.done = message.total = epochs
+        return message
+
+    def waiting(self, reason: str) -> RunChanged:
+        """Return why it has to be tried again."""
+        message = self._changed(RunState.RUN_STATE_QUEUED)
+        message.message = reason
+        return message
+
+    def failed(self, reason: str) -> RunChanged:
+        """Return why it failed."""
+        message = self._changed(RunState.RUN_STATE_FAILED)
+        message.message = reason
+        return message
+
+    def committed(self, trained: Trained, manifest: Manifest, run: Run) -> ModelCommitted:
+        """Return the commit of the new version; the log fills in its number and parent."""
+        report = file_named(manifest.files, EVALUATION_FILE)
+        accuracy = trained.metrics.get("accuracy")
+        found = f": accuracy {accuracy:.3f}" if accuracy is not None else ""
+        return ModelCommitted(
+            commit=Commit(
+                artefact=ArtefactRef(
+                    kind=ArtefactKind.ARTEFACT_KIND_MODEL, name=self.model, digest=manifest.digest
+                ),
+                run=run,
+                summary=f"{self.recipe} on {self.dataset_version}{found} "
+                f"on {trained.count:,} held-out images",
+            ),
+            task=manifest.task,
+            recipe=self.recipe,
+            classes=manifest.classes,
+            preprocessing=preprocessing_of(manifest.input_format),
+            files=[
+                ModelFile(name=file.name, digest=file.digest, size_bytes=file.size_bytes)
+                for file in manifest.files
+            ],
+            evaluations=[
+                Evaluation(
+                    split=TEST,
+                    split_digest=self.dataset.message.test_split_digest,
+                    count=trained.count,
+                    metrics=trained.metrics,
+                    report_digest=report.digest,
+                )
+            ],
+        )
+
+    def _changed(self, state: RunState) -> RunChanged:
+        return RunChanged(
+            run_id=self.run.id,
+            kind=RunKind.RUN_KIND_TRAIN,
+            state=state,
+            title=f"{self.model} on {self.dataset_version}",
+            unit="epochs",
+        )
+
+
+def preprocessing_of(input_format: InputFormat) -> Preprocessing:
+    """Return what a client must do; mean and std stay empty, for the graph applies them."""
+    return Preprocessing(
+        height_px=input_format.height_px,
+        width_px=input_format.width_px,
+        channels=input_format.channels,
+        interpolation=input_format.interpolation,
+    )
+
+
+def report_outputs(digests: Sequence[tuple[str, str]]) -> list[ArtefactRef]:
+    """Return the reports of a run by (role, digest), for the run's outputs."""
+    return [
+        ArtefactRef(kind=ArtefactKind.ARTEFACT_KIND_REPORT, role=role, digest=digest)
+        for role, digest in digests
+    ]

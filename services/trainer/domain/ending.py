@@ -1,0 +1,45 @@
+"""What it means that a training process ended without a result."""
+
+from __future__ import annotations
+
+import signal
+
+from loopline.errors import LooplineError, Rejected, Transient
+
+KILLED_ATTEMPTS_MAX = 3
+"""Deliveries in which the process may be killed before the run is given up."""
+
+
+def verdict(exit_code: int, attempt: int, last_words: str) -> LooplineError:
+    """Return the error that a process's end without any report stands for.
+
+    A killed process may have been unlucky: the run goes on from its last checkpoint, a few times.
+    One that ended by itself would do so again.
+
+    Args:
+        exit_code: Negative for a signal.
+        attempt: Which delivery of the command this is, from 1.
+        last_words: The end of its standard error.
+    """
+    if exit_code >= 0:
+        return Rejected(f"training ended with exit code {exit_code}{_quoted(last_words)}")
+    name = _signal_name(-exit_code)
+    if exit_code == -signal.SIGKILL:
+        reason = f"training was killed ({name}): most likely the machine ran out of memory"
+    else:
+        reason = f"training crashed ({name}){_quoted(last_words)}"
+    if attempt < KILLED_ATTEMPTS_MAX:
+        return Transient(f"{reason}; it goes on from its last checkpoint")
+    return Rejected(f"{reason}; given up after {attempt} attempts")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _quoted(last_words: str) -> str:
+    lines = [line.strip() for line in last_words.splitlines() if line.strip()]
+    return f": {lines[-1]}" if lines else ""

@@ -1,0 +1,22 @@
+"""Settings of the trainer."""
+
+from __future__ import annotations
+
+from loopline.runtime.settings import ServiceSettings
+
+
+class TrainerSettings(ServiceSettings):
+    """What the trainer is told beside what every service is."""
+
+    asset_cache_bytes: int = 20 * 1024**3
+    """Encoded images kept on disk, least recently used out first; also the largest training set."""
+    decoded_bytes: int = 2 * 1024**3
+    """Decoded images that a training keeps; beyond, images are decoded again each epoch."""
+    checkpoint_upload_every_s: float = 10.0
+    """Every checkpoint is on this machine's disk; so often one goes to storage, for others."""
+    silence_s: float = 900.0
+    """A training process that says nothing for so long is ended."""
+    training_niceness: int = 5
+    """How much the training process gives way to the others on this machine, 0 to 19."""
+    abandoned_run_s: float = 7 * 86_400.0
+    """Folders of unfinished runs are kept so long, to be resumed from."""
