@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,6 +24,7 @@ from services.inference.domain.model import CHAMPION, AliasTarget, ModelVersion,
 from services.inference.domain.residency import Budget, Resident, to_unload
 
 LOAD_TIMEOUT_S: Final = 60.0
+LOADS_AT_ONCE: Final = 2
 RETRY_S: Final = (
     0.2,
     1.0,
@@ -80,6 +82,8 @@ class ModelRepository:
         self._budget = budget
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        # Threads of its own: those of the loop may all be waiting for a model.
+        self._builders = ThreadPoolExecutor(LOADS_AT_ONCE, thread_name_prefix="load")
         self._lock = threading.Lock()
         self._loaded: OrderedDict[VersionKey, Servable] = OrderedDict()  # least recently used first
         self._wanted: dict[tuple[str, str], AliasTarget] = {}  # where each alias points by the log
@@ -208,6 +212,7 @@ class ModelRepository:
             self._loaded.clear()
         for servable in servables:
             servable.retire()
+        self._builders.shutdown(wait=False, cancel_futures=True)
 
     async def _switch(self, target: AliasTarget) -> None:
         alias = (target.model, target.alias)
@@ -235,7 +240,7 @@ class ModelRepository:
         try:
             model = await self._source.find(key.model, key.version)
             onnx = await self._source.onnx(model)
-            servable = await asyncio.to_thread(self._build, model, onnx)
+            servable = await self._loop.run_in_executor(self._builders, self._build, model, onnx)
         except Rejected as error:
             self._keep_failure(key, error)
             raise

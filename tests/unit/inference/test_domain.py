@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -310,8 +311,6 @@ def test_what_is_no_plan_is_rejected(data: bytes) -> None:
 
 
 def test_plans_with_other_chunks_do_not_share_their_work() -> None:
-    from dataclasses import replace
-
     assert PLAN.work_id != replace(PLAN, chunks=PLAN.chunks[:2]).work_id
     assert PLAN.work_id == replace(PLAN, started_at="2026-01-01T00:00:09+00:00").work_id
 

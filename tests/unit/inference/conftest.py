@@ -1,0 +1,97 @@
+"""An inference service over in-memory twins, with real models and a real gRPC port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from loopline.contracts.inference.v1 import predict_pb2
+from loopline.contracts.oip.v2 import service_pb2
+from loopline.store.blobs import MemoryBlobs
+from loopline.testing.memory import MemoryBus, memory_service
+from services.inference.service import Inference
+from services.inference.settings import InferenceSettings
+
+CALL_TIMEOUT_S = 20.0
+
+
+class Client:
+    """Calls by method name; each in a thread, because a call may need the service's event loop."""
+
+    def __init__(self, port: int) -> None:
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+
+    async def call(
+        self, method: str, request: Any, answer: Any, timeout_s: float = CALL_TIMEOUT_S
+    ) -> Any:
+        path = f"/inference.GRPCInferenceService/{method}"
+        if method == "Predict":
+            path = "/loopline.contracts.inference.v1.PredictService/Predict"
+        ask = self._channel.unary_unary(
+            path,
+            request_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+        return await asyncio.to_thread(ask, request, timeout=timeout_s)
+
+    async def infer(
+        self, request: service_pb2.ModelInferRequest | bytes
+    ) -> service_pb2.ModelInferResponse:
+        answer = await self.call("ModelInfer", request, service_pb2.ModelInferResponse)
+        assert isinstance(answer, service_pb2.ModelInferResponse)
+        return answer
+
+    async def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+        answer = await self.call("Predict", request, predict_pb2.PredictResponse)
+        assert isinstance(answer, predict_pb2.PredictResponse)
+        return answer
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+@pytest.fixture
+def bus() -> MemoryBus:
+    return MemoryBus()
+
+
+@pytest.fixture
+def blobs() -> MemoryBlobs:
+    return MemoryBlobs()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> InferenceSettings:
+    return InferenceSettings(
+        data_dir=tmp_path,
+        engine_threads=1,
+        decode_threads=2,
+        grpc_threads=8,
+        request_images_max=16,
+        image_pixels_max=1_000_000,
+        models_max=2,
+        drain_s=1.0,
+    )
+
+
+@pytest.fixture
+async def service(
+    bus: MemoryBus, blobs: MemoryBlobs, settings: InferenceSettings
+) -> AsyncIterator[Inference]:
+    service = memory_service(Inference, settings, bus, blobs)
+    await service.start()
+    yield service
+    await service.stop()
+    service.objects.close()
+
+
+@pytest.fixture
+async def client(service: Inference) -> AsyncIterator[Client]:
+    client = Client(service.front.port)
+    yield client
+    client.close()
