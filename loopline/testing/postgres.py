@@ -58,7 +58,7 @@ class PostgresServer:
                 "-A",
                 "trust",
             ]
-            subprocess.run(  # noqa: S603
+            subprocess.run(
                 [*command, "-E", "UTF8", "--locale=C", "--no-sync"],
                 check=True,
                 capture_output=True,
@@ -75,7 +75,7 @@ class PostgresServer:
         }
         arguments = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
         with (self._folder / "postgres.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 [self._bin / "postgres", "-D", self._data, "-p", str(self.port), *arguments],
                 stdout=log,
                 stderr=log,

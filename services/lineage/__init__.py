@@ -1,0 +1,1 @@
+"""Lineage: the workflow graph, projected from the commit log and served over HTTP."""

@@ -1,0 +1,52 @@
+"""The tables of the graph."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text
+
+metadata = MetaData()
+
+nodes = Table(
+    "lineage_nodes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),  # 0: only mentioned
+    Column("committed_at", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("figures", Text, nullable=False),  # JSON, as it goes out
+    Column("run", Text, nullable=False),  # JSON: the run that made it, in short; "null" if none
+    Column("details", Text, nullable=False),  # JSON
+    Index("lineage_nodes_by_name", "name", "kind", "version"),
+    Index("lineage_nodes_by_sequence", "sequence"),
+    Index("lineage_nodes_by_kind", "kind", "sequence"),
+    Index("lineage_nodes_by_digest", "digest"),
+)
+edges = Table(
+    "lineage_edges",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Index("lineage_edges_by_target", "target", "source"),
+)
+commits = Table(
+    "lineage_commits",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("run", Text, nullable=False),  # the run node's id, "" if none
+    Column("run_kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("committed_at", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Index("lineage_commits_by_run", "run"),
+)

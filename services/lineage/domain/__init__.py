@@ -1,0 +1,1 @@
+"""Decides what of the graph is shown; pure."""
