@@ -15,11 +15,11 @@ from nats.aio.client import Client
 from loopline.clock import Clock
 from loopline.contracts import Agent, RunChanged, catalog, cloudevents
 from loopline.contracts.catalog import Event
-from loopline.errors import Conflict, Rejected, Transient
+from loopline.errors import Transient
 from loopline import tracing
 from loopline.failpoints import failpoint
 from loopline.store.commits import timestamp
-from loopline.store.logstore import PUBLISH_TIMEOUT_S, WRONG_LAST_SEQUENCE
+from loopline.store.logstore import EXPECTED_HEADER, PUBLISH_TIMEOUT_S, publish_error
 
 log = structlog.get_logger()
 
@@ -45,14 +45,8 @@ class JetStreamOutlet:
         """See `Outlet`."""
         try:
             await self._js.publish(subject, data, stream=stream, headers=dict(headers))
-        except nats.js.errors.APIError as error:
-            if error.err_code == WRONG_LAST_SEQUENCE:
-                raise Conflict(subject, 0) from error
-            raise Transient(f"the bus refused {subject}: {error.description}", subject=subject) from error
-        except nats.errors.MaxPayloadError as error:
-            raise Rejected(f"{subject}: {len(data)} bytes are more than the bus takes") from error
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
-            raise Transient(f"the bus did not confirm {subject}: {error!r}", subject=subject) from error
+            raise publish_error(error, subject, 0) from error
 
 
 class Bus:
@@ -97,7 +91,7 @@ class Bus:
             if id:
                 headers["Nats-Msg-Id"] = f"{event.key}/{id}"
             if once:
-                headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+                headers[EXPECTED_HEADER] = "0"
             failpoint("after_write")
             await self._outlet.publish(subject, body, headers, event.stream)
         failpoint("after_publish")

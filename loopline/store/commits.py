@@ -6,7 +6,7 @@ Decides what a commit is, how writers race (compare-and-set) and how a redeliver
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -19,10 +19,13 @@ from loopline.contracts.catalog import BY_TYPE, Event
 from loopline.errors import Conflict, LooplineError, NotFound, Transient
 from loopline import tracing
 from loopline.failpoints import failpoint
-from loopline.store.logstore import LogStore, Record
+from loopline.store.logstore import Append, LogStore, Record
 
 MAX_ATTEMPTS = 20
 """Lost races of one commit before it gives up with Conflict."""
+
+SUBJECTS_KNOWN = 512
+"""Subjects whose history a process remembers, the last ones used."""
 
 M = TypeVar("M", bound=Message)
 
@@ -54,6 +57,28 @@ class Unchanged(LooplineError):
 Build = Callable[["Committed[M] | None"], Awaitable[M]]
 
 
+class _Known(Generic[M]):
+    """What this process has seen of one subject: its head, and which run made which commit.
+
+    May be behind, never wrong: the compare-and-set of the next publish finds out.
+    """
+
+    def __init__(self) -> None:
+        self.head: Committed[M] | None = None
+        self.runs: dict[str, Committed[M]] = {}
+
+    @property
+    def sequence(self) -> int:
+        """The head's stream sequence; 0 if there is none."""
+        return self.head.sequence if self.head else 0
+
+    def add(self, committed: Committed[M]) -> None:
+        """Remember a commit, whichever of us saw it first."""
+        if committed.sequence > self.sequence:
+            self.head = committed
+        self.runs[committed.commit.run.id] = committed
+
+
 class CommitLog:
     """Reads and writes commits of one workspace."""
 
@@ -64,6 +89,7 @@ class CommitLog:
         self.workspace = workspace
         self._source = source
         self._clock = clock or SystemClock()
+        self._known: dict[str, _Known[Any]] = {}
 
     async def head(self, event: Event[M], **tokens: str) -> Committed[M] | None:
         """Return the last commit on the subject, or None if there is none yet."""
@@ -119,41 +145,92 @@ class CommitLog:
             Transient: The bus did not confirm, and the log does not show the commit.
         """
         subject = event.subject(self.workspace, **tokens)
-        head = await self.head(event, **tokens)
+        known, is_fresh = self._known.get(subject), False
         for _ in range(MAX_ATTEMPTS):
+            if known is None:
+                known, is_fresh = await self._caught_up(event, subject), True
+            base = known.head  # others in this process may move `known` on while we build
             try:
-                message = await build(head)
+                message = await build(base)
             except Unchanged:
-                if head is None:
+                if is_fresh and base is not None:
+                    return base
+                if is_fresh:
                     raise
-                return head
-            self._complete(message, head)
+                known = None  # what we remembered may be behind: look before saying so
+                continue
             run_id = message.commit.run.id  # type: ignore[attr-defined]
-            if head and (own := await self._own(event, head, run_id, tokens)):
+            if own := known.runs.get(run_id):
                 return own
+            self._complete(message, base)
             failpoint("after_write")
             try:
-                return await self._publish(event, subject, message, head.sequence if head else 0)
+                expected = base.sequence if base else 0
+                committed = await self._publish(event, subject, message, expected)
             except Conflict:
-                head = await self.head(event, **tokens)
+                known = None
             except Transient:
-                if own := await self.find_run(event, run_id, **tokens):
+                known = await self._caught_up(event, subject)
+                if own := known.runs.get(run_id):
                     return own
                 raise
-        raise Conflict(subject, head.sequence if head else 0)
+            else:
+                known.add(committed)
+                return committed
+        raise Conflict(subject, known.sequence if known else 0)
+
+    async def _caught_up(self, event: Event[M], subject: str) -> _Known[M]:
+        """Read what is new on the subject and remember it: a redelivered run finds itself in there."""
+        known = self._known.pop(subject, None) or _Known()
+        async for record in self.store.read([subject], known.sequence):
+            known.add(decoded(event, record))
+        self._known[subject] = known
+        if len(self._known) > SUBJECTS_KNOWN:
+            self._known.pop(next(iter(self._known)))
+        return known
+
+    async def commit_many(
+        self, event: Event[M], messages: Sequence[tuple[M, Mapping[str, str]]]
+    ) -> list[Committed[M] | LooplineError]:
+        """Publish each message as the next version of its subject, many in flight.
+
+        For commits on many subjects at once, such as a page of labels. Where another writer wins, the
+        answer is that message's Conflict, and `commit` is the way on; the others stand.
+
+        Args:
+            event: The row of the catalog.
+            messages: Each message as `commit`'s builder would return it, with its subject's tokens.
+        """
+        heads = {head.subject: head for head in await self._heads_of(event, messages)}
+        appends, ready = [], []
+        for message, tokens in messages:
+            subject = event.subject(self.workspace, **tokens)
+            head = heads.get(subject)
+            self._complete(message, head)
+            headers, body = self._encoded(message, {})
+            appends.append(Append(subject, body, headers, head.sequence if head else 0))
+            ready.append((message, subject))
+        failpoint("after_write")
+        results = await self.store.append_many(appends)
+        failpoint("after_publish")
+        return [
+            Committed(message, subject, result) if isinstance(result, int) else result
+            for (message, subject), result in zip(ready, results, strict=True)
+        ]
+
+    async def _heads_of(
+        self, event: Event[M], messages: Sequence[tuple[M, Mapping[str, str]]]
+    ) -> list[Committed[M]]:
+        """Return the heads of the messages' subjects with as few questions as there are tokens in common."""
+        tokens = [tokens for _, tokens in messages]
+        shared = {k: v for k, v in tokens[0].items() if all(t[k] == v for t in tokens)} if tokens else {}
+        return await self.heads(event, **shared)
 
     async def read(self, events: Sequence[Event[Any]], after: int = 0) -> AsyncIterator[Committed[Any]]:
         """Yield the commits of `events` above sequence `after`, in order, to the log's end."""
         patterns = [event.subject(self.workspace) for event in events]
         async for record in self.store.read(patterns, after):
             yield decoded(BY_TYPE[record.headers["ce-type"]], record)
-
-    async def _own(
-        self, event: Event[M], head: Committed[M], run_id: str, tokens: dict[str, str]
-    ) -> Committed[M] | None:
-        if head.commit.run.id == run_id:
-            return head
-        return await self.find_run(event, run_id, **tokens)
 
     def _complete(self, message: Message, head: Committed[M] | None) -> None:
         commit: Commit = message.commit  # type: ignore[attr-defined]
@@ -171,14 +248,20 @@ class CommitLog:
         self, event: Event[M], subject: str, message: M, expected: int
     ) -> Committed[M]:
         with tracing.publishing(subject, event.key) as trace:
-            commit: Commit = message.commit  # type: ignore[attr-defined]
-            headers, body = cloudevents.encode(
-                message, source=self._source, time=self._clock.now(), trace=trace,
-                id=f"{commit.artefact.name}@{commit.artefact.version}/{commit.run.id[:16]}",
-            )  # fmt: skip
+            headers, body = self._encoded(message, trace)
             sequence = await self.store.append(subject, body, headers, expected)
         failpoint("after_publish")
         return Committed(message, subject, sequence)
+
+    def _encoded(self, message: Message, trace: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
+        commit: Commit = message.commit  # type: ignore[attr-defined]
+        return cloudevents.encode(
+            message,
+            source=self._source,
+            time=self._clock.now(),
+            trace=trace,
+            id=f"{commit.artefact.name}@{commit.artefact.version}/{commit.run.id[:16]}",
+        )
 
 
 def timestamp(clock: Clock) -> Timestamp:

@@ -16,10 +16,13 @@ import nats.js.errors
 import orjson
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from nats.js.api import PubAck
 
-from loopline.errors import Conflict, Rejected, Transient
+from loopline.errors import Conflict, LooplineError, Rejected, Transient
 
 WRONG_LAST_SEQUENCE = 10071
+EXPECTED_HEADER = "Nats-Expected-Last-Subject-Sequence"
+IN_FLIGHT = 2000  # pipelined publishes that wait for their acks at once
 PUBLISH_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 10.0
 BATCH_MESSAGES = 500  # per direct get
@@ -36,6 +39,16 @@ class Record:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One message to append; see `LogStore.append`."""
+
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+    expected: int
+
+
 class LogStore(Protocol):
     """An append-only stream with compare-and-set per subject."""
 
@@ -46,6 +59,10 @@ class LogStore(Protocol):
             Conflict: It is not.
             Transient: No answer came: it may or may not have been stored.
         """
+        ...
+
+    async def append_many(self, appends: Sequence[Append]) -> list[int | LooplineError]:
+        """Append each, many in flight; return the sequence or the error of each, in order."""
         ...
 
     async def last(self, pattern: str) -> list[Record]:
@@ -71,21 +88,32 @@ class JetStreamLog:
 
     async def append(self, subject: str, data: bytes, headers: Mapping[str, str], expected: int) -> int:
         """See `LogStore`."""
-        headers = {**headers, "Nats-Expected-Last-Subject-Sequence": str(expected)}
+        headers = {**headers, EXPECTED_HEADER: str(expected)}
         try:
             ack = await self._js.publish(subject, data, stream=self._stream, headers=headers)
-        except nats.js.errors.APIError as error:
-            if error.err_code == WRONG_LAST_SEQUENCE:
-                raise Conflict(subject, expected) from error
-            raise Transient(f"the bus refused {subject}: {error.description}", subject=subject) from error
-        except nats.errors.MaxPayloadError as error:
-            raise Rejected(f"{subject}: {len(data)} bytes are more than the bus takes") from error
-        except (nats.errors.Error, TimeoutError, nats.js.errors.Error) as error:
-            raise Transient(f"the bus did not confirm {subject}: {error!r}", subject=subject) from error
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            raise publish_error(error, subject, expected) from error
         return int(ack.seq)
+
+    async def append_many(self, appends: Sequence[Append]) -> list[int | LooplineError]:
+        """See `LogStore`."""
+        results: list[int | LooplineError] = []
+        for start in range(0, len(appends), IN_FLIGHT):
+            window = appends[start : start + IN_FLIGHT]
+            futures = [
+                await self._js.publish_async(
+                    a.subject, a.data, headers={**a.headers, EXPECTED_HEADER: str(a.expected)}
+                )
+                for a in window
+            ]
+            await asyncio.wait(futures, timeout=READ_TIMEOUT_S)
+            results += [_outcome(future, a) for future, a in zip(futures, window, strict=True)]
+        return results
 
     async def last(self, pattern: str) -> list[Record]:
         """See `LogStore`."""
+        if "*" not in pattern and ">" not in pattern:
+            return await self._last_of(pattern)
         try:
             return await self._direct({"multi_last": [pattern]})
         except _TooMany:
@@ -111,6 +139,18 @@ class JetStreamLog:
             return int((await self._js.stream_info(self._stream)).state.last_seq)
         except (nats.errors.Error, nats.js.errors.Error) as error:
             raise Transient(f"the bus does not answer: {error!r}") from error
+
+    async def _last_of(self, subject: str) -> list[Record]:
+        """Ask for one subject's last message: one request, no inbox of its own."""
+        where = f"$JS.API.DIRECT.GET.{self._stream}.{subject}"
+        try:
+            message = await self._client.request(where, timeout=READ_TIMEOUT_S)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Transient(f"the log cannot be read: {error!r}") from error
+        headers = message.headers or {}
+        if "Nats-Sequence" not in headers:
+            return _ended(headers, [])
+        return [Record(subject, int(headers["Nats-Sequence"]), message.data, headers)]
 
     async def _direct(self, request: Mapping[str, object]) -> list[Record]:
         """Send one batched direct get; its replies end with a status message."""
@@ -143,6 +183,27 @@ class JetStreamLog:
 
 class _TooMany(Exception):
     """More subjects match than one answer holds."""
+
+
+def publish_error(error: Exception, subject: str, expected: int) -> LooplineError:
+    """Return our error for one of a publish."""
+    if isinstance(error, nats.js.errors.APIError):
+        if error.err_code == WRONG_LAST_SEQUENCE:
+            return Conflict(subject, expected)
+        return Transient(f"the bus refused {subject}: {error.description}", subject=subject)
+    if isinstance(error, nats.errors.MaxPayloadError):
+        return Rejected(f"{subject}: the message is larger than the bus takes", subject=subject)
+    return Transient(f"the bus did not confirm {subject}: {error!r}", subject=subject)
+
+
+def _outcome(future: asyncio.Future[PubAck], append: Append) -> int | LooplineError:
+    if not future.done():
+        future.cancel()
+        return Transient(f"the bus did not confirm {append.subject}", subject=append.subject)
+    error = future.exception()
+    if isinstance(error, Exception):
+        return publish_error(error, append.subject, append.expected)
+    return int(future.result().seq)
 
 
 def _ended(headers: Mapping[str, str], records: list[Record]) -> list[Record]:

@@ -15,12 +15,12 @@ from google.protobuf.message import Message
 
 from loopline.contracts import cloudevents
 from loopline.contracts.catalog import BY_TYPE, Event, Stream
-from loopline.errors import Conflict
+from loopline.errors import Conflict, LooplineError
 from loopline.runtime.processing import Delivery
 from loopline.runtime.service import Service
 from loopline.runtime.settings import ServiceSettings
 from loopline.store.blobs import MemoryBlobs
-from loopline.store.logstore import Record, matches
+from loopline.store.logstore import EXPECTED_HEADER, Append, Record, matches
 
 S = TypeVar("S", bound=Service)
 M = TypeVar("M", bound=Message)
@@ -41,6 +41,16 @@ class MemoryLog:
         if (last.sequence if last else 0) != expected:
             raise Conflict(subject, expected)
         return self.add(subject, data, headers)
+
+    async def append_many(self, appends: Sequence[Append]) -> list[int | LooplineError]:
+        """See `LogStore`."""
+        results: list[int | LooplineError] = []
+        for a in appends:
+            try:
+                results.append(await self.append(a.subject, a.data, a.headers, a.expected))
+            except LooplineError as error:
+                results.append(error)
+        return results
 
     def add(self, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
         """Append without any expectation."""
@@ -80,8 +90,8 @@ class MemoryBus:
         if key[1] and key in self._ids:
             return
         log = self.streams[str(stream)]
-        if "Nats-Expected-Last-Subject-Sequence" in headers:
-            expected = int(headers["Nats-Expected-Last-Subject-Sequence"])
+        if EXPECTED_HEADER in headers:
+            expected = int(headers[EXPECTED_HEADER])
             await log.append(subject, data, headers, expected)
         else:
             log.add(subject, data, headers)
