@@ -1,7 +1,7 @@
 """A process that is a platform: in the foreground for `loopline up`, or detached.
 
 Run detached as `python -m loopline.embedded.daemon` with the options as JSON on standard input; the
-first line on standard output says `{"ready": true}` or `{"error": "..."}`.
+line on standard output says `{"pid": ...}` once everything is ready, or `{"error": "..."}`.
 """
 
 from __future__ import annotations
@@ -93,28 +93,26 @@ def start_detached(options: PlatformOptions) -> int:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin as stdin:
-        stdin.write(json.dumps(asdict(options), default=str).encode())
-    with process.stdout as stdout:
-        line = stdout.readline()
-    answer: dict[str, Any] = json.loads(line) if line else {"error": "the supervisor ended"}
+    said, _ = process.communicate(json.dumps(asdict(options), default=str).encode())
+    answer: dict[str, Any] = json.loads(said) if said else {"error": "the supervisor ended"}
     if "error" in answer:
-        process.wait()
         raise NotReady(answer["error"])
-    return process.pid
+    pid: int = answer["pid"]
+    return pid
 
 
 def main() -> None:
     """Serve the platform described on standard input."""
     options = _options(json.load(sys.stdin))
+    if os.fork():  # whoever started this process has no child to look after
+        os._exit(0)
+    os.setsid()
     report = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     quiet = os.open(os.devnull, os.O_RDWR)
     os.dup2(quiet, sys.stdout.fileno())
 
     async def watch(_: Platform) -> None:
-        _say(report, {"ready": True})
+        _say(report, {"pid": os.getpid()})
         await asyncio.Event().wait()
 
     try:
