@@ -55,7 +55,7 @@ MEMORY_IDLE_S = 0.01  # how often the log is read where nothing announces news: 
 
 
 class Annotate(Service):
-    """Labeling jobs: opens them, tells of them, takes labels, commits the dataset's next version."""
+    """Opens labeling jobs, tells of them, takes labels, commits the dataset's next version."""
 
     name = "annotate"
     settings: AnnotateSettings
@@ -245,7 +245,7 @@ class Annotate(Service):
             await self._seen(committed.sequence)
 
     async def _settle_left_over(self) -> None:
-        """Settle what was left when messages exhausted their deliveries, or the database was lost."""
+        """Settle what messages that exhausted their deliveries left."""
         for job in await self.board.jobs():
             if job.state is State.IN_PROGRESS and job.all_submitted:
                 try:

@@ -1,4 +1,4 @@
-"""Labeling jobs in the commit log: opened, stopped, completed by compare-and-set on the job's subject."""
+"""Labeling jobs in the commit log: opened, stopped, completed by compare-and-set."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def _changed(head: JobCommit, state: State, run: Run, summary: str) -> LabelingJ
 
 
 def _opened(head: JobCommit) -> ArtefactRef:
-    """Return the job's first version: an input that stays the same however often it is completed."""
+    """Return the job's first version: the same input however often it is completed."""
     return ArtefactRef(kind=head.ref.kind, name=head.ref.name, version=1, digest=head.ref.digest)
 
 

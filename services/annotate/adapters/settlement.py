@@ -1,7 +1,7 @@
 """From a job's submissions to the dataset's next version, and the job's completion.
 
-The run's key holds the digest over all submissions, so whoever settles the same labels again, after a
-kill or in another process, finds its own version in the log and goes on from there.
+The run's key holds the digest over all submissions, so whoever settles the same labels again, after
+a kill or in another process, finds its own version in the log and goes on from there.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Settlement:
 
 
 def _classes(known: Sequence[str], items: Sequence[Item]) -> list[str] | None:
-    """Return the dataset's classes with those that labelers added behind; None if they added none."""
+    """Return the dataset's classes and behind them those that are new; None if none are."""
     used = {shape.class_name for item in items for shape in item.shapes}
     added = sorted(used - set(known))
     return [*known, *added] if added else None

@@ -1,4 +1,4 @@
-"""What a job is about: the list of its items, their rows in the dataset, the predictions to show."""
+"""What a job is about: its list of items, their rows in the dataset, the predictions to show."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class JobSources:
         await self._rows.fill(digest, assets, items, await self.predictions(resolved, assets))
 
     async def ensure(self, digest: str, resolved: OpenLabelingJob) -> None:
-        """Fill the rows of an open job if they are gone, or were filled by another process elsewhere."""
+        """Fill the rows of an open job if they are not there, or not any more."""
         if not await self._rows.is_filled(digest):
             await self.fill(digest, resolved, await self.assets(resolved))
 

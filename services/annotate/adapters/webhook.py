@@ -1,4 +1,4 @@
-"""Calls webhooks: one POST with a timeout, no redirects, nothing read of the answer but its status."""
+"""Calls webhooks: one POST with a timeout, no redirects, only the answer's status is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.annotate.domain.webhooks import Notification, headers
 DETAIL_LENGTH_MAX = 300  # characters
 
 
-class Unreachable(LooplineError):
+class Unreachable(LooplineError):  # noqa: N818 - named as its siblings in loopline.errors are
     """No answer came from the receiver."""
 
 
@@ -38,7 +38,7 @@ class WebhookSender:
         self._clock = clock
         self._secret = secret
         self._timeout_s = timeout_s
-        # trust_env is off: a proxy of the environment must not see what is sent to an internal host.
+        # trust_env is off: a proxy of the environment must not see what goes to an internal host.
         self._client = httpx.AsyncClient(
             timeout=timeout_s, follow_redirects=False, trust_env=False, transport=transport
         )

@@ -1,8 +1,8 @@
 """Whether a labeler and the model saw the same thing.
 
-Whole-image classes agree when the labeler's set is the model's most confident class; drawn shapes when
-they pair off one to one with the same class and an IoU of at least 0.5 of their boxes (the threshold of
-PASCAL VOC). A finer agreement between several labelers is not decided here.
+Whole-image classes agree when the labeler's set is the model's most confident class; drawn shapes
+when they pair off one to one with the same class and an IoU of at least 0.5 of their boxes (the
+threshold of PASCAL VOC). A finer agreement between several labelers is not decided here.
 """
 
 from __future__ import annotations

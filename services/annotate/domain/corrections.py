@@ -1,6 +1,6 @@
 """From a job's submissions to the dataset's next version.
 
-Decides which items change, how, and the figures that the run tells; the commit itself is not done here.
+Decides which items change, how, and the figures that the run tells; leaves the commit to others.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def figures(
         predicted: Shapes shown, by asset; assets that were shown without a prediction are left out.
 
     Returns:
-        "items", "labelers", "spent_s", "predicted" (items shown with a prediction), and where there were
-        any, "agreed" and "agreement" (share in [0, 1] of the predicted items that the labeler confirmed).
+        "items", "labelers", "spent_s", "predicted" (items shown with a prediction), and where there
+        were any, "agreed" and "agreement" (share in [0, 1] of these that the labeler confirmed).
     """
     shown = [s for s in submissions if s.asset in predicted]
     agreed = sum(agrees(s.shapes, predicted[s.asset]) for s in shown)
@@ -85,7 +85,7 @@ def items_by_labeler(submissions: Iterable[Submission]) -> dict[str, int]:
 def agreement_report(
     submissions: Sequence[Submission], predicted: Mapping[str, Sequence[Shape]]
 ) -> list[dict[str, object]]:
-    """Return, per item by asset, what the model had said, what the labeler says, and whether they agree."""
+    """Return prediction and labels of each item side by side, and whether they agree."""
     return [
         {
             "asset": s.asset,

@@ -1,10 +1,10 @@
-"""The life of a labeling job: what may be opened, stopped, completed, and what counts as the same job.
+"""The life of a labeling job: what may be opened, stopped, labeled, and which is the same job.
 
     (nothing) -> in_progress -> completed
                              -> stopped
 
-A job is named by people and is what its specification says: opening it again with the same specification
-is a repetition, with another one a mistake. Queues, leases and reviews are not decided here.
+A job is named by people and is what its specification says: opening it again with the same
+specification is a repetition, with another one a mistake. Leases and reviews are not decided here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """COCO compressed run-length masks: read far enough to know whether one fits its image.
 
-The encoding is that of pycocotools (`rleToString`): column-major runs, zeros first, each written as a
-difference to the run before the last one, in groups of 5 bits offset by 48.
+The encoding is that of pycocotools (`rleToString`): column-major runs, zeros first, each written as
+a difference to the run before the last one, in groups of 5 bits offset by 48.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def check_mask(rle: str, width_px: int, height_px: int) -> None:
     """Refuse a mask that is not one of an image of that size.
 
     Raises:
-        ValueError: It cannot be read, has a negative run, covers another number of pixels, or is empty.
+        ValueError: It cannot be read, has a negative run, is of another size, or is empty.
     """
     runs = run_lengths(rle)
     if any(run < 0 for run in runs):

@@ -1,7 +1,7 @@
 """What a webhook is told, how it is signed, and when it is tried again.
 
-Follows Standard Webhooks (https://www.standardwebhooks.com): an id that stays the same over retries, so
-that receivers can drop repetitions, and an HMAC-SHA256 over id, timestamp and body.
+Follows Standard Webhooks (https://www.standardwebhooks.com): an id that stays the same over
+retries, so that receivers can drop repetitions, and an HMAC-SHA256 over id, timestamp and body.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from loopline.digests import canonical_json, digest_of
 from loopline.errors import Rejected
 
-SECRET_PREFIX = "whsec_"
+SECRET_PREFIX = "whsec_"  # noqa: S105 - how secrets begin
 ID_HEX_DIGITS = 32
 GONE = 410  # the receiver says that it will never listen again
 
@@ -56,7 +56,7 @@ def notification(
 
 
 def signing_key(secret: str) -> bytes:
-    """Return the key of a Standard Webhooks secret ("whsec_" and base64; other text is used as it is).
+    """Return the key of a secret: base64 after "whsec_", or any other text as it is.
 
     Raises:
         Rejected: What follows "whsec_" is not base64, or is empty.

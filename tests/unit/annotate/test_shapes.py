@@ -78,7 +78,7 @@ def test_shape_that_cannot_be_is_refused_with_its_reason(shape: Shape, reason: s
 
 def test_every_fault_of_a_submission_is_named() -> None:
     shapes = [Shape("", "sock"), Shape("", "coat"), Shape("", "hat", bbox_xyxy=(0, 0, 1, 1))]
-    with pytest.raises(Rejected, match="shape 0: class 'sock'.*; shape 2: class 'hat'"):
+    with pytest.raises(Rejected, match=r"shape 0: class 'sock'.*; shape 2: class 'hat'"):
         check_shapes(shapes, CANVAS, ())
 
 

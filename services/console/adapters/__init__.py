@@ -1,0 +1,1 @@
+"""Where the console meets the lineage service and the browser."""

@@ -1,0 +1,1 @@
+"""Pure decisions of the console: no network, no disk, no framework."""
