@@ -330,7 +330,7 @@ class Projector:
         found = select(*columns).where(_skips.c.projection == self._projection.name)
         with self._engine.connect() as connection:
             rows = connection.execute(found.order_by(_skips.c.sequence.desc()).limit(limit))
-            return [dict(row) for row in rows.mappings()]
+            return [{str(name): value for name, value in row.items()} for row in rows.mappings()]
 
 
 def _refused(commit: Committed[Any], reason: str) -> Undecodable:

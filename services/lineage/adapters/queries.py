@@ -11,6 +11,7 @@ from sqlalchemy import (
     CTE,
     Connection,
     Engine,
+    RowMapping,
     Select,
     TableValuedAlias,
     Text,
@@ -56,7 +57,13 @@ class GraphReader:
                 return None
             into = connection.execute(select(edges).where(edges.c.target == id_)).mappings()
             out = connection.execute(select(edges).where(edges.c.source == id_)).mappings()
-            return {**row, "inputs": [dict(e) for e in into], "outputs": [dict(e) for e in out]}
+            edges_at = {"inputs": [_plain(e) for e in into], "outputs": [_plain(e) for e in out]}
+            return _plain(row) | edges_at
+
+    def by_id(self, ids: Collection[str]) -> list[ShownNode]:
+        """Return the nodes with these ids."""
+        with self._engine.connect() as connection:
+            return _nodes_of(connection, ids)
 
     def find(
         self, *, kinds: Sequence[str] = (), name: str = "", digest: str = "", before: int = 0,
@@ -111,13 +118,17 @@ class GraphReader:
         """Return commits above a sequence, oldest first."""
         found = select(commits).where(commits.c.sequence > after).order_by(commits.c.sequence)
         with self._engine.connect() as connection:
-            return [dict(row) for row in connection.execute(found.limit(limit)).mappings()]
+            return [_plain(row) for row in connection.execute(found.limit(limit)).mappings()]
 
     def counts(self) -> dict[str, int]:
         """Return how many nodes there are of each kind."""
         found = select(nodes.c.kind, func.count()).group_by(nodes.c.kind).order_by(nodes.c.kind)
         with self._engine.connect() as connection:
             return {row[0]: row[1] for row in connection.execute(found)}
+
+
+def _plain(row: RowMapping) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items()}  # SQLAlchemy's names are not plain str
 
 
 def _closure(start: str, way: str) -> CTE:
