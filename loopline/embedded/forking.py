@@ -27,9 +27,12 @@ KILLED = -int(signals.SIGKILL)
 READY_TIMEOUT_S = 60.0
 SPAWN_TIMEOUT_S = 30.0
 ENVIRONMENT = {
-    # Read when libraries load, so before any child's own environment is there. OpenBLAS would start
-    # a thread per core, which no fork survives.
+    # Read when libraries load, so before any child's own environment is there. Without the first
+    # two, NumPy's OpenBLAS (one per core) and Arrow's jemalloc (which its default pool does not
+    # use) start threads, and a process with threads cannot be forked safely.
     "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    # Each memory arena of a thread pool keeps tens of megabytes; two are enough.
     "MALLOC_ARENA_MAX": "2",
 }
 
@@ -177,6 +180,7 @@ class _Server:
     def _died(self) -> None:
         """Every child is dead with it, by the kernel's hand."""
         self.alive = False
+        self._control.close()
         self._process.wait()
         log.warning("fork_server_ended", exit_code=self._process.returncode)
         error = PlatformError("the fork server ended; see its log")
@@ -213,7 +217,6 @@ class _Forked:
 
 
 def _module(command: Command) -> str:
-    program, flag, module, *_ = command.argv
-    if program != sys.executable or flag != "-m":
+    if command.argv[:2] != (sys.executable, "-m"):
         raise PlatformError(f"{command.name} is not `python -m ...`: it cannot be forked")
-    return module
+    return command.argv[2]

@@ -154,16 +154,18 @@ class Supervised:
                 if await self._stopped_within(delay_s):
                     return
                 delay_s = min(delay_s * 2, BACKOFF_MAX_S)
-        except (OSError, PlatformError) as error:
-            log.error("process_not_started", process=self.unit.name, reason=str(error))  # noqa: TRY400
-            self._error = error
-            self._set(State.FAILED)
         finally:
             self._ended.set()
 
     async def _run_once(self) -> None:
         self._set(State.STARTING)
-        self._child = child = await self._spawn()
+        self._error = None
+        try:
+            self._child = child = await self._spawn()
+        except (OSError, PlatformError) as error:
+            log.error("process_not_started", process=self.unit.name, reason=str(error))  # noqa: TRY400
+            self._error = error
+            return
         self.condition.pid = child.pid
         self.condition.started_at = time.time()
         probing = asyncio.create_task(self._probe())
