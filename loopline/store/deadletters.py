@@ -16,6 +16,7 @@ import nats.errors
 import nats.js.errors
 from google.protobuf import json_format
 from nats.aio.client import Client
+from nats.js import JetStreamContext
 
 from loopline.contracts import catalog, cloudevents
 from loopline.contracts.catalog import BY_TYPE, Stream
@@ -27,6 +28,7 @@ LIST_LIMIT = 1000  # letters returned at once
 SHOWN_BYTES = 4096  # of a body that is no message of ours
 QUEUES = (Stream.WORK, Stream.RELABEL)
 _PREFIX = "Loopline-Dead-"
+_GONE = "no message found"  # the server has one error code for all that can go wrong here
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +151,21 @@ class DeadLetters:
 
     async def discard(self, sequence: int) -> None:
         """Remove a dead letter; nothing happens if it is gone already."""
-        try:
-            await self._js.delete_msg(Stream.DEAD, sequence)
-        except nats.js.errors.NotFoundError:
-            return
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
-            raise Transient(f"the dead letter {sequence} was not removed: {error!r}") from error
+        await remove_message(self._js, Stream.DEAD, sequence)
+
+
+async def remove_message(js: JetStreamContext, stream: str, sequence: int) -> None:
+    """Remove a message from a stream; nothing happens if it is gone already.
+
+    Raises:
+        Transient: The bus does not confirm.
+    """
+    try:
+        await js.delete_msg(stream, sequence)
+    except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+        gone = isinstance(error, nats.js.errors.APIError) and _GONE in (error.description or "")
+        if not gone:
+            raise Transient(f"{stream}/{sequence} was not removed: {error!r}") from error
 
 
 def _letter(record: Record) -> DeadLetter:

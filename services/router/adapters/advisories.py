@@ -22,6 +22,7 @@ from loopline.contracts import catalog
 from loopline.contracts.catalog import Stream
 from loopline.errors import LooplineError, Rejected, Transient
 from loopline.runtime.bus import Outlet
+from loopline.store.deadletters import remove_message
 from services.router.domain.advisories import Exhausted, handler_of
 
 FETCH_WAIT_S = 5.0
@@ -110,7 +111,7 @@ class Morgue:
         subject, headers = obituary(exhausted, found.subject or "", found.headers or {})
         await self._outlet.publish(subject, found.data or b"", headers, Stream.DEAD)
         if exhausted.stream in QUEUES:
-            await self._remove(exhausted)
+            await remove_message(self._js, exhausted.stream, exhausted.sequence)
         return True
 
     async def _find(self, exhausted: Exhausted) -> RawStreamMsg | None:
@@ -120,14 +121,6 @@ class Morgue:
             return None
         except _LOST as error:
             raise Transient(f"the message cannot be read: {error!r}") from error
-
-    async def _remove(self, exhausted: Exhausted) -> None:
-        try:
-            await self._js.delete_msg(exhausted.stream, exhausted.sequence)
-        except nats.js.errors.NotFoundError:
-            return
-        except _LOST as error:
-            raise Transient(f"the message cannot be removed: {error!r}") from error
 
 
 def obituary(

@@ -261,7 +261,8 @@ def test_digest_is_stable_over_releases() -> None:
         pytest.param(
             "a: !!python/object:os.system ls",
             "line 1: "
-            "not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'",
+            "not YAML: could not determine a constructor for the tag "
+            "'tag:yaml.org,2002:python/object:os.system'",
             id="code",
         ),
     ],
