@@ -204,6 +204,20 @@ class S3Blobs:
                 response.close()
                 response.release_conn()
 
+    def get_version(self, key: str, *, limit_bytes: int) -> tuple[bytes, str]:
+        """Return at most `limit_bytes` of an object, and the etag of what was read.
+
+        For objects that others write: their size is not ours to trust, and they may change.
+        """
+        with _Ours(self.bucket, key):
+            response = self._client.get_object(self.bucket, key)
+            try:
+                data = bytes(response.read(limit_bytes))
+                return data, str(response.headers.get("ETag", "")).strip('"')
+            finally:
+                response.close()
+                response.release_conn()
+
     def stat(self, key: str) -> BlobInfo | None:
         """See `BlobStore`."""
         try:

@@ -6,7 +6,8 @@ writer that lost the race rebases.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from loopline.contracts import (
     ArtefactKind,
@@ -21,6 +22,25 @@ from loopline.store.commits import CommitLog, Committed, Unchanged
 from loopline.store.items import ITEMS, Item
 from loopline.store.objects import ObjectStore
 from loopline.store.trees import Tree, TreeStore
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to commit on a head.
+
+    Args:
+        run: What makes the change.
+        summary: One sentence for people.
+        upserts: Items to add or replace.
+        removals: Assets to remove.
+        classes: The dataset's classes from now on; those of the head if None.
+    """
+
+    run: Run
+    summary: str
+    upserts: Sequence[Item] = ()
+    removals: Sequence[str] = ()
+    classes: Sequence[str] | None = None
 
 
 class Datasets:
@@ -74,6 +94,28 @@ class Datasets:
         async def build(head: Committed[DatasetCommitted] | None) -> DatasetCommitted:
             tree = await self._rebased(head, base, changed, removed)
             return await self._version(name, tree, head, run, summary, classes)
+
+        return await self._log.commit(catalog.DATASET_COMMITTED, build, name=name)
+
+    async def commit_decided(
+        self,
+        name: str,
+        decide: Callable[[Committed[DatasetCommitted] | None], Awaitable[Change]],
+    ) -> Committed[DatasetCommitted]:
+        """Commit what `decide(head)` says, asked again with the new head if another writer was first.
+
+        For changes that depend on what is there already: an import drops what the dataset has.
+        """
+        validate_name("dataset", name)
+
+        async def build(head: Committed[DatasetCommitted] | None) -> DatasetCommitted:
+            change = await decide(head)
+            tree = await self.trees.apply(
+                await self.tree(head) if head else None, change.upserts, change.removals
+            )
+            return await self._version(
+                name, tree, head, change.run, change.summary, change.classes
+            )
 
         return await self._log.commit(catalog.DATASET_COMMITTED, build, name=name)
 

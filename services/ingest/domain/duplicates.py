@@ -21,10 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.ingest.domain.perceptual import (
+    SHIFTS,
     THUMBPRINT_BYTES,
     Hashes,
     Thumbprints,
+    perceptual_hashes,
     same_picture,
+    shifted_hashes,
     stack,
 )
 
@@ -32,6 +35,8 @@ MAX_BITS: Final = 16
 LARGE: Final = 20_000
 MAX_SHARED: Final = 1024
 MAX_BAND_BITS: Final = 16
+MAX_CANDIDATES: Final = 512
+"""Pairs of one image whose thumbprints are compared: the nearest."""
 _PROBE_BLOCK: Final = 2048  # hashes looked up at once
 _PAIR_BLOCK: Final = 2048  # thumbprint pairs compared at once: 22 MB of float64
 
@@ -60,6 +65,15 @@ class Candidates:
         """Yield (new, earlier), ascending."""
         order = np.lexsort((self.earlier, self.new))
         yield from zip(self.new[order].tolist(), self.earlier[order].tolist(), strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Pairs of hashes that are close: index into the probes, into the index, and bits apart."""
+
+    probe: Indices
+    match: Indices
+    distance: NDArray[np.uint8]
 
 
 class _Band:
@@ -108,106 +122,102 @@ class HashIndex:
             for low, high in pairwise(edges.tolist())
         ]
 
-    def close(self, probes: Hashes) -> tuple[Indices, Indices]:
-        """Return pairs (index into the probes, index into the hashes), sorted, each once."""
+    def close(self, probes: Hashes) -> Found:
+        """Return the pairs of a probe and a hash that are close, each once."""
         found = [np.empty(0, np.intp)]
         for band in self._bands:
             for probe, match in band.sharing(probes):
                 distance = np.bitwise_count(probes[probe] ^ self._hashes[match])
                 near = distance <= self._bits
                 found.append(probe[near] * len(self._hashes) + match[near])
-        return np.divmod(np.unique(np.concatenate(found)), max(len(self._hashes), 1))
+        probe, match = np.divmod(np.unique(np.concatenate(found)), max(len(self._hashes), 1))
+        return Found(probe, match, np.bitwise_count(probes[probe] ^ self._hashes[match]))
 
 
-def candidates(
-    earlier: HashIndex, probes: Hashes, *, before: Indices | None = None
-) -> Iterator[Candidates]:
-    """Yield the candidates of new images, a block of them at a time.
-
-    Args:
-        earlier: The images that may have been there before.
-        probes: `(N, S)` the hash of each new image in each displacement.
-        before: `(N,)` of each new image, only earlier ones with a smaller index count; all if None.
-    """
-    count = probes.shape[1]
-    step = max(1, _PROBE_BLOCK // count)
-    for start in range(0, len(probes), step):
-        probe, match = earlier.close(probes[start : start + step].reshape(-1))
-        new, shift = np.divmod(probe, count)
-        new += start
-        found = Candidates(new, match, shift)
-        yield found if before is None else found.only(match < before[new])
-
-
-def find_near_duplicates(
-    thumbprints: Thumbprints,
-    hashes: Hashes,
-    probes: Hashes,
-    bits: int,
-    known: Candidates | None = None,
-    known_thumbprints: Mapping[int, bytes] | None = None,
-) -> dict[int, int]:
-    """Decide which of some images to drop because an earlier one shows the same.
-
-    An image is compared with known images and with those before it that are kept themselves; so the
-    answer depends on the order of the images, and on nothing else.
+class Newcomers:
+    """Images that arrive, in the order that decides who of two stays.
 
     Args:
-        thumbprints: `(N, 28, 28)` uint8, in the order that decides who stays.
-        hashes: `(N,)` their hashes.
-        probes: `(N, 9)` their displaced hashes.
-        bits: How far apart hashes may be.
-        known: Candidates among images that are kept whatever happens; `earlier` counts them.
-        known_thumbprints: Thumbprints of those, by their count.
-
-    Returns:
-        Index of each dropped image to what it repeats: -1 - k for the known image k, i for the
-        image i.
+        thumbprints: `(N, 28, 28)` uint8.
+        bits: How far apart the hashes of images may be that show the same.
     """
-    repeats = _repeats_of_known(thumbprints, known, known_thumbprints or {})
-    index = HashIndex(hashes, bits)
-    for block in candidates(index, probes, before=np.arange(len(hashes))):
-        gone = np.fromiter(repeats, np.intp, len(repeats))
-        undecided = block.only(~np.isin(block.new, gone) & ~np.isin(block.earlier, gone))
-        same = undecided.only(_same(thumbprints, thumbprints, undecided))
-        for new, earlier in same.in_order():
-            if new not in repeats and earlier not in repeats:
-                repeats[new] = earlier
-    return repeats
+
+    def __init__(self, thumbprints: Thumbprints, bits: int) -> None:
+        self._thumbprints, self._bits = thumbprints, bits
+        self._hashes = perceptual_hashes(thumbprints)
+        self._probes = shifted_hashes(thumbprints)
+
+    def like(self, known: Hashes) -> Candidates:
+        """Return candidates among images that are there already; `earlier` counts those."""
+        return _joined(self._candidates(HashIndex(known, self._bits)))
+
+    def repeats(
+        self, known: Candidates | None = None, thumbprints: Mapping[int, bytes] | None = None
+    ) -> dict[int, int]:
+        """Decide which images show what a known image shows, or one before them that stays itself.
+
+        Args:
+            known: What `like` found.
+            thumbprints: Those of the known images that it names, by their count.
+
+        Returns:
+            Index of each such image to what it repeats: -1 - k for the known image k, i for the
+            newcomer i.
+        """
+        repeats = self._repeats_of_known(known, thumbprints or {}) if known is not None else {}
+        for block in self._candidates(HashIndex(self._hashes, self._bits), among_us=True):
+            gone = np.fromiter(repeats, np.intp, len(repeats))
+            open_ = block.only(~np.isin(block.new, gone) & ~np.isin(block.earlier, gone))
+            for new, earlier in open_.only(self._same(self._thumbprints, open_)).in_order():
+                if new not in repeats and earlier not in repeats:
+                    repeats[new] = earlier
+        return repeats
+
+    def _candidates(self, earlier: HashIndex, *, among_us: bool = False) -> Iterator[Candidates]:
+        """Yield candidates, some newcomers at a time, in their order."""
+        step = _PROBE_BLOCK // len(SHIFTS)
+        for start in range(0, len(self._probes), step):
+            found = earlier.close(self._probes[start : start + step].reshape(-1))
+            new, shift = np.divmod(found.probe, len(SHIFTS))
+            pairs = Candidates(new + start, found.match, shift)
+            before = pairs.earlier < pairs.new if among_us else np.ones(len(new), np.bool_)
+            yield _nearest(pairs.only(before), found.distance[before])
+
+    def _repeats_of_known(
+        self, known: Candidates, thumbprints: Mapping[int, bytes]
+    ) -> dict[int, int]:
+        usable = sorted(k for k, v in thumbprints.items() if len(v) == THUMBPRINT_BYTES)
+        position = np.asarray(usable, np.intp)
+        pairs = known.only(np.isin(known.earlier, position))
+        pairs = Candidates(pairs.new, np.searchsorted(position, pairs.earlier), pairs.shift)
+        others = stack([thumbprints[k] for k in usable])
+        repeats: dict[int, int] = {}
+        for new, earlier in pairs.only(self._same(others, pairs)).in_order():
+            repeats.setdefault(new, -1 - usable[earlier])
+        return repeats
+
+    def _same(self, earlier: Thumbprints, pairs: Candidates) -> NDArray[np.bool_]:
+        """Tell of each pair whether its thumbprints show the same picture."""
+        same = np.zeros(len(pairs.new), np.bool_)
+        for start in range(0, len(same), _PAIR_BLOCK):
+            part = slice(start, start + _PAIR_BLOCK)
+            new = self._thumbprints[pairs.new[part]]
+            same[part] = same_picture(new, earlier[pairs.earlier[part]], pairs.shift[part])
+        return same
 
 
-def join(blocks: Iterable[Candidates]) -> Candidates:
-    """Return several blocks as one."""
+def _nearest(pairs: Candidates, distance: NDArray[np.uint8]) -> Candidates:
+    """Return the nearest `MAX_CANDIDATES` pairs of each newcomer."""
+    order = np.lexsort((pairs.earlier, distance, pairs.new))
+    new = pairs.new[order]
+    rank = np.arange(len(new)) - np.searchsorted(new, new)
+    return Candidates(new, pairs.earlier[order], pairs.shift[order]).only(rank < MAX_CANDIDATES)
+
+
+def _joined(blocks: Iterable[Candidates]) -> Candidates:
     parts = list(blocks) or [Candidates(*(np.empty(0, np.intp),) * 3)]
     new, earlier, shift = (
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("new", "earlier", "shift")
     )
     return Candidates(new, earlier, shift)
-
-
-def _repeats_of_known(
-    thumbprints: Thumbprints, known: Candidates | None, known_thumbprints: Mapping[int, bytes]
-) -> dict[int, int]:
-    usable = sorted(k for k, v in known_thumbprints.items() if len(v) == THUMBPRINT_BYTES)
-    if known is None or not usable:
-        return {}
-    position = np.asarray(usable, np.intp)
-    pairs = known.only(np.isin(known.earlier, position))
-    pairs = Candidates(pairs.new, np.searchsorted(position, pairs.earlier), pairs.shift)
-    others = stack([known_thumbprints[k] for k in usable])
-    repeats: dict[int, int] = {}
-    for new, earlier in pairs.only(_same(thumbprints, others, pairs)).in_order():
-        repeats.setdefault(new, -1 - usable[earlier])
-    return repeats
-
-
-def _same(new: Thumbprints, earlier: Thumbprints, pairs: Candidates) -> NDArray[np.bool_]:
-    """Tell of each pair whether its thumbprints show the same picture."""
-    same = np.zeros(len(pairs.new), np.bool_)
-    for start in range(0, len(same), _PAIR_BLOCK):
-        part = slice(start, start + _PAIR_BLOCK)
-        same[part] = same_picture(
-            new[pairs.new[part]], earlier[pairs.earlier[part]], pairs.shift[part]
-        )
-    return same
