@@ -40,6 +40,10 @@ def permissions(service: str, pools: tuple[str, ...] = (DEFAULT_POOL,), workspac
         publish.update(_consuming(Stream.ADVISORIES, catalog.ADVISORY_DURABLE))
         publish.update(f"$JS.API.STREAM.MSG.GET.{stream}" for stream in Stream)
         publish.add(f"{catalog.PREFIX}.{workspace}.dead.>")
+        # What it moves to DEAD must leave the queue, where nobody would take it again.
+        publish.update(
+            f"$JS.API.STREAM.MSG.DELETE.{queue}" for queue in (Stream.WORK, Stream.RELABEL)
+        )
     if service in FOLLOWERS or service == "user":
         publish.update(s for stream in READABLE for s in _following(stream))
     if service == "user":

@@ -15,6 +15,8 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from loopline.clock import SystemClock
 from loopline.contracts import RouteChunk, catalog
 from loopline.contracts.catalog import Stream
+from loopline.contracts.permissions import permissions
+from loopline.embedded.nats import NatsUser
 from loopline.errors import NotFound, Rejected
 from loopline.runtime import admin
 from loopline.runtime.bus import Bus, JetStreamOutlet
@@ -29,29 +31,57 @@ DURABLE = catalog.ROUTE_CHUNK.durable_name("router", "default")
 COMMAND = RouteChunk(run_id="r", plan_digest="1" * 64, index=3, total=5)
 
 
+def _user(name: str) -> NatsUser:
+    granted = permissions(name)
+    return NatsUser(name, f"secret-{name}", granted.publish, granted.subscribe)
+
+
+async def _connect(server: NatsTestServer, name: str) -> Client:
+    return await nats.connect(
+        server.url, user=name, password=f"secret-{name}", inbox_prefix=f"_INBOX.{name}".encode()
+    )
+
+
 @pytest.fixture
-async def client(nats_server_with: Callable[..., NatsTestServer]) -> AsyncIterator[Client]:
-    client = await nats.connect(nats_server_with().url)
+def server(nats_server_with: Callable[..., NatsTestServer]) -> NatsTestServer:
+    """A bus where the router and the user may do what the catalog grants them, and no more."""
+    return nats_server_with(NatsUser("admin", "secret-admin"), _user("router"), _user("user"))
+
+
+@pytest.fixture
+async def client(server: NatsTestServer) -> AsyncIterator[Client]:
+    """Who set the platform up."""
+    client = await _connect(server, "admin")
     await admin.declare(client.jetstream())
     yield client
     await client.close()
 
 
 @pytest.fixture
-async def router(client: Client, tmp_path: Path) -> AsyncIterator[Router]:
+async def letters(server: NatsTestServer, client: Client) -> AsyncIterator[DeadLetters]:
+    """The dead letters, as a user sees them."""
+    user = await _connect(server, "user")
+    yield DeadLetters(user, "default")
+    await user.close()
+
+
+@pytest.fixture
+async def router(server: NatsTestServer, client: Client, tmp_path: Path) -> AsyncIterator[Router]:
     """A router whose handlers do not run: it only follows the server's advisories."""
+    own = await _connect(server, "router")
     router = Router(
         RouterSettings(data_dir=tmp_path),
-        commits=JetStreamLog(client, Stream.COMMITS),
-        events=JetStreamLog(client, Stream.EVENTS),
-        outlet=JetStreamOutlet(client),
+        commits=JetStreamLog(own, Stream.COMMITS),
+        events=JetStreamLog(own, Stream.EVENTS),
+        outlet=JetStreamOutlet(own),
         blobs=MemoryBlobs(),
-        client=client,
+        client=own,
     )
     await router.start()
     yield router
     await router.stop()
     router.objects.close()
+    await own.close()
 
 
 async def _exhaust(client: Client) -> None:
@@ -76,7 +106,7 @@ async def _exhaust(client: Client) -> None:
         await subscription.fetch(1, timeout=0.3)
 
 
-async def _letter(letters: DeadLetters) -> DeadLetter:
+async def _only(letters: DeadLetters) -> DeadLetter:
     async with asyncio.timeout(20):
         while not (found := await letters.list()):
             await asyncio.sleep(0.02)
@@ -85,10 +115,10 @@ async def _letter(letters: DeadLetters) -> DeadLetter:
 
 
 async def test_message_that_kills_its_worker_is_moved_to_the_dead(
-    client: Client, router: Router
+    client: Client, router: Router, letters: DeadLetters
 ) -> None:
     await _exhaust(client)
-    letter = await _letter(DeadLetters(client, "default"))
+    letter = await _only(letters)
     assert (letter.service, letter.event) == ("router", "route_chunk")
     assert letter.reason == "delivered 2 times, never settled: its worker died or hung each time"
     assert (letter.stream, letter.consumer, letter.attempts) == (Stream.WORK, DURABLE, 2)
@@ -103,18 +133,21 @@ async def test_message_that_kills_its_worker_is_moved_to_the_dead(
     assert info.state.messages == 0
 
 
-async def test_advisory_that_comes_twice_makes_one_letter(client: Client, router: Router) -> None:
+async def test_advisory_that_comes_twice_makes_one_letter(
+    client: Client, router: Router, letters: DeadLetters
+) -> None:
     await _exhaust(client)
-    await _letter(DeadLetters(client, "default"))
+    await _only(letters)
     [advisory] = [r async for r in JetStreamLog(client, Stream.ADVISORIES).read([">"])]
     await router.on_delivery_exhausted(advisory.data)
-    assert len(await DeadLetters(client, "default").list()) == 1
+    assert len(await letters.list()) == 1
 
 
-async def test_retry_puts_the_message_back_once(client: Client, router: Router) -> None:
+async def test_retry_puts_the_message_back_once(
+    client: Client, router: Router, letters: DeadLetters
+) -> None:
     await _exhaust(client)
-    letters = DeadLetters(client, "default")
-    letter = await _letter(letters)
+    letter = await _only(letters)
     await letters.retry(letter.sequence)
     assert await letters.list() == []
     [back] = await JetStreamLog(client, Stream.WORK).last(letter.subject)
@@ -125,7 +158,7 @@ async def test_retry_puts_the_message_back_once(client: Client, router: Router) 
         await letters.retry(letter.sequence)
 
 
-async def test_commit_is_not_published_twice(client: Client) -> None:
+async def test_commit_is_not_published_twice(client: Client, letters: DeadLetters) -> None:
     headers = {
         "Loopline-Dead-Stream": "COMMITS",
         "Loopline-Dead-Sequence": "1",
@@ -135,7 +168,6 @@ async def test_commit_is_not_published_twice(client: Client) -> None:
     }
     subject = catalog.dead_subject("default", "router", "dataset_committed")
     await JetStreamOutlet(client).publish(subject, b"\xffbytes", headers, Stream.DEAD)
-    letters = DeadLetters(client, "default")
     [letter] = await letters.list(service="router")
     assert letter.body() == {
         "undecodable": "the type 'nobody.knows' is not known",
