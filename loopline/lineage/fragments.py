@@ -107,7 +107,7 @@ class _Builder:
     def input(self, ref: Ref, target: str, role: str) -> None:
         """Link what was read to what read it, and mention it if its own commit is not known."""
         self._inputs.add((ref.kind, ref.name))
-        if not ref.id:
+        if ref.is_set or not ref.id:
             self._loose.append(LooseEdge(ref, target, role))
             return
         self.mention(ref)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
-from loopline.lineage.model import Edge, Fragment, Node, Ref, mentioned
+from loopline.lineage.model import LABELS, Edge, Fragment, Node, Ref, mentioned
 
 
 class Graph:
@@ -20,6 +20,7 @@ class Graph:
         self._above: defaultdict[str, dict[Edge, None]] = defaultdict(dict)  # edges by target
         self._below: defaultdict[str, dict[Edge, None]] = defaultdict(dict)  # edges by source
         self._by_name: defaultdict[tuple[str, str], list[Node]] = defaultdict(list)
+        self._submissions: defaultdict[str, dict[str, None]] = defaultdict(dict)  # names by job
         for fragment in fragments:
             self.add(fragment)
 
@@ -31,10 +32,11 @@ class Graph:
         if self.nodes[own.id] is not own or own not in self._by_name[own.kind, own.name]:
             self.nodes[own.id] = own
             self._by_name[own.kind, own.name].append(own)
+            if own.kind == LABELS:
+                self._submissions[own.name.partition("/")[0]][own.name] = None
         edges = [*fragment.edges]
         for loose in fragment.loose:
-            found = self.find(loose.source, before=fragment.sequence) or mentioned(loose.source)
-            if found is not None:
+            for found in self._meant(loose.source, fragment.sequence):
                 self.nodes.setdefault(found.id, found)
                 edges.append(Edge(found.id, loose.target, loose.role))
         for edge in edges:
@@ -54,6 +56,13 @@ class Graph:
             if (before is None or node.sequence < before) and ref.digest in ("", node.digest):
                 return node
         return None
+
+    def _meant(self, ref: Ref, before: int) -> list[Node]:
+        if ref.is_set:
+            each = (Ref(LABELS, name) for name in self._submissions[ref.name])
+            return [node for one in each if (node := self.find(one, before)) is not None]
+        found = self.find(ref, before) or mentioned(ref)
+        return [] if found is None else [found]
 
     def edges(self) -> Iterator[Edge]:
         """Yield every edge."""

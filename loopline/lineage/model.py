@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RUN = "run"
+LABELS = "labels"  # one submission: "<job>/<asset>"; a run that reads a job's all names the job
 SOURCE = "source"  # where images come from: a customer's bucket, a camera
 BUCKET = "bucket"  # where results go
 LABELER = "labeler"  # a person whose labels were submitted
 REPORT = "report"
 KINDS = (
-    SOURCE, "dataset", "model", "alias", "flow", "predictions", "labeling_job", "labels",
+    SOURCE, "dataset", "model", "alias", "flow", "predictions", "labeling_job", LABELS,
     "delivery", REPORT, RUN, BUCKET, LABELER,
 )  # fmt: skip
 
@@ -29,6 +30,11 @@ class Ref:
     name: str
     version: int = 0
     digest: str = ""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it names every submission of a labeling job so far."""
+        return self.kind == LABELS and "/" not in self.name
 
     @property
     def id(self) -> str:
@@ -80,7 +86,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class LooseEdge:
-    """An edge from a version that only the commits before can tell."""
+    """An edge from a version, or from many, that only the commits before can tell."""
 
     source: Ref
     target: str
@@ -132,7 +138,7 @@ def mentioned(ref: Ref, role: str = "") -> Node | None:
     A version that is named by its digest alone and was never committed gets an id of its own.
     """
     id_ = ref.id or (f"{ref.kind}:{ref.name}@sha256:{ref.digest}" if ref.digest else "")
-    if not id_:
+    if not id_ or ref.is_set:
         return None
     is_report = ref.kind == REPORT
     name = (ref.name or role) if is_report else ref.name

@@ -158,9 +158,9 @@ class Provenance:
         message = LabelingJobCommitted(commit=head, state=state, specification=asked)
         return await self._commit(catalog.LABELING_JOB_COMMITTED, message)
 
-    async def labeled(self, job: ArtefactRef, labeler: str) -> Committed[Any]:
-        """Submit labels of one item."""
-        asset = self._digest()
+    async def labeled(self, job: ArtefactRef, labeler: str, asset: str = "") -> Committed[Any]:
+        """Submit labels of one item; of a new one if none is named."""
+        asset = asset or self._digest()
         actor = Actor(kind="user", name=labeler)
         head = self._head("LABELS", f"{job.name}/{asset}", "ANNOTATE", (), actor, "one bag")
         message = LabelsSubmitted(

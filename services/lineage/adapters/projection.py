@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
@@ -108,18 +108,11 @@ def _commit_row(committed: Committed[Any], fragment: Fragment) -> Row:
 def _resolved(
     connection: Connection, loose: Sequence[tuple[LooseEdge, int]]
 ) -> Iterable[tuple[Edge, Node | None]]:
-    """Find the versions that loose edges mean, as of their commits; one query for all."""
-    if not loose:
-        return
-    table = tables.nodes
-    wanted = sorted({edge.source.name for edge, _ in loose})
-    found = select(table.c.kind, table.c.name, table.c.sequence, table.c.id, table.c.digest).where(
-        table.c.name.in_(wanted), table.c.sequence > 0
-    )
-    versions: defaultdict[tuple[str, str], list[tuple[int, str, str]]] = defaultdict(list)
-    for kind, name, *version in connection.execute(found.order_by(table.c.sequence)):
-        versions[kind, name].append((version[0], version[1], version[2]))
-    for edge, sequence in loose:
+    """Find the versions that loose edges mean, as of their commits."""
+    yield from _submissions(connection, [one for one in loose if one[0].source.is_set])
+    single = [one for one in loose if not one[0].source.is_set]
+    versions = _versions(connection, {edge.source.name for edge, _ in single})
+    for edge, sequence in single:
         ref = edge.source
         for committed, id_, digest in reversed(versions[ref.kind, ref.name]):
             if committed < sequence and ref.digest in ("", digest):
@@ -129,3 +122,37 @@ def _resolved(
             node = mentioned(ref)
             if node is not None:
                 yield Edge(node.id, edge.target, edge.role), node
+
+
+def _versions(
+    connection: Connection, names: Collection[str]
+) -> defaultdict[tuple[str, str], list[tuple[int, str, str]]]:
+    """Return the committed versions of artefacts, oldest first: sequence, id, digest."""
+    versions: defaultdict[tuple[str, str], list[tuple[int, str, str]]] = defaultdict(list)
+    if names:
+        found = select(
+            tables.nodes.c.kind, tables.nodes.c.name, tables.nodes.c.sequence,
+            tables.nodes.c.id, tables.nodes.c.digest,
+        ).where(tables.nodes.c.name.in_(sorted(names)), tables.nodes.c.sequence > 0)  # fmt: skip
+        for row in connection.execute(found.order_by(tables.nodes.c.sequence)):
+            versions[row[0], row[1]].append((row[2], row[3], row[4]))
+    return versions
+
+
+def _submissions(
+    connection: Connection, loose: Sequence[tuple[LooseEdge, int]]
+) -> Iterable[tuple[Edge, Node | None]]:
+    """Link the last submission of each item of a job, as of the commit that read them."""
+    table = tables.nodes
+    for edge, sequence in loose:
+        job = edge.source.name
+        found = select(table.c.name, table.c.id).where(
+            table.c.kind == edge.source.kind,
+            table.c.name > f"{job}/",
+            table.c.name < f"{job}0",  # "0" is the character after "/"
+            table.c.sequence > 0,
+            table.c.sequence < sequence,
+        )
+        rows = connection.execute(found.order_by(table.c.sequence))
+        for id_ in {row[0]: row[1] for row in rows}.values():
+            yield Edge(id_, edge.target, edge.role), None

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from loopline.contracts import catalog
+from loopline.contracts import ArtefactKind, ArtefactRef, catalog
 from loopline.contracts.catalog import Stream
-from loopline.lineage import Graph
+from loopline.lineage import Graph, fragment_of
 from loopline.runtime.http import HttpServer
 from loopline.store.blobs import MemoryBlobs
 from loopline.store.commits import Committed
@@ -66,6 +66,26 @@ async def test_the_graph_is_the_one_in_memory(client: httpx.AsyncClient, graph: 
         same = ("kind", "name", "version", "digest", "label", "sequence", "committed_at", "summary")
         assert {key: shown[key] for key in same} == {key: getattr(node, key) for key in same}
         assert shown["figures"] == dict(node.figures)
+
+
+async def test_labels_of_a_job_are_linked_as_in_memory(
+    client: httpx.AsyncClient,
+    provenance: Provenance,
+    service: Lineage,
+    bus: MemoryBus,
+    turn: list[Committed[Any]],
+) -> None:
+    job = turn[6].ref
+    added = [await provenance.labeled(job, "carl"), await provenance.flow()]
+    added.append(await provenance.labeled(job, "anna", asset=turn[7].message.asset))
+    every = ArtefactRef(kind=ArtefactKind.ARTEFACT_KIND_LABELS, name=job.name, digest="ee")
+    added.append(await provenance.corrected(turn[9].ref, job, [every]))
+    await caught_up(service, bus)
+    answer = await graph_of(client, fold=False)
+    expected = Graph(map(fragment_of, [*turn, *added]))
+    assert {(e["source"], e["target"], e["role"]) for e in answer["edges"]} == {
+        (e.source, e.target, e.role) for e in expected.edges()
+    }
 
 
 async def test_a_version_says_which_run_made_it(client: httpx.AsyncClient) -> None:

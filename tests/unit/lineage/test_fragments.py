@@ -11,6 +11,7 @@ from loopline.errors import Rejected
 from loopline.lineage import Edge, Graph, LooseEdge, Ref, fragment_of
 from loopline.lineage.model import artefact_id
 from loopline.store.commits import Committed
+from loopline.testing.provenance import Provenance
 
 DATASET = ArtefactKind.ARTEFACT_KIND_DATASET
 
@@ -175,3 +176,22 @@ def test_a_commit_of_nothing_is_rejected(artefact: ArtefactRef) -> None:
     message = DatasetCommitted(commit=Commit(artefact=artefact))
     with pytest.raises(Rejected, match="the commit at 7 names no version"):
         fragment_of(Committed(message, "s", 7))
+
+
+async def test_a_run_that_reads_a_jobs_labels_is_linked_from_the_last_of_each_item(
+    provenance: Provenance,
+) -> None:
+    turn = await provenance.turn()
+    job = turn[6]
+    again = await provenance.labeled(job.ref, "anna", asset=turn[7].message.asset)
+    other = await provenance.labeled(job.ref, "carl")
+    every = ArtefactRef(kind=ArtefactKind.ARTEFACT_KIND_LABELS, name=job.ref.name, digest="ee")
+    merged = await provenance.corrected(turn[9].ref, job.ref, [every])
+    after = await provenance.labeled(job.ref, "anna")
+    graph = Graph(map(fragment_of, [*turn, again, other, merged, after]))
+    read = [
+        edge.source
+        for edge in graph.above(run_of(graph, "dataset:catalogue@3"))
+        if edge.role == "labels"
+    ]
+    assert sorted(read) == sorted(fragment_of(one).artefact.id for one in (again, turn[8], other))
