@@ -7,6 +7,7 @@ import { showNode } from "./panel.js";
 
 const REFRESH_MS = 2000;
 const REFRESH_MAX_MS = 15000;
+const NODES_MAX = 10000; // before the service folds crowds of labels
 const HIDDEN_AT_FIRST = ["run", "report"]; // a version's run is told in its panel
 const at = (id) => document.getElementById(id);
 
@@ -22,7 +23,7 @@ const canvas = new Canvas(at("canvas"), select);
 
 async function refresh() {
   try {
-    const answer = await fetch("api/v1/graph", {
+    const answer = await fetch(`api/v1/graph?limit=${NODES_MAX}`, {
       headers: page.tag ? { "if-none-match": page.tag } : {}, cache: "no-store",
     });
     if (answer.status !== 304 && !answer.ok) throw new Error(await reasonOf(answer));
@@ -32,7 +33,7 @@ async function refresh() {
       page.graph = readGraph(await answer.json());
       draw();
     }
-    say("live", page.graph.nodes.size ? `${number(page.graph.nodes.size)} nodes · live` : "live");
+    say("live", liveText());
     show("empty", page.graph.nodes.size === 0);
   } catch (error) {
     page.failures += 1;
@@ -42,6 +43,13 @@ async function refresh() {
   }
   show("unreachable", page.failures > 0 && page.graph.nodes.size === 0);
   show("loading", false);
+}
+
+function liveText() {
+  const count = page.graph.nodes.size;
+  if (!count) return "live";
+  const part = page.graph.isPart ? " (the newest)" : "";
+  return `${number(count)} nodes${part} · live`;
 }
 
 async function reasonOf(answer) {
@@ -119,7 +127,7 @@ async function showPanel() {
   };
   show({}, null);
   if (node.folded) return;
-  const [detail, run] = await Promise.all([ask(node.id), node.run ? ask(`run:${node.run}`) : null]);
+  const [detail, run] = await Promise.all([ask(node.id), node.run ? ask(node.run.id) : null]);
   show(detail || {}, node.kind === "run" ? detail : run);
 }
 

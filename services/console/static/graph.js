@@ -4,15 +4,18 @@ import { kindOf, wordOf } from "./kinds.js";
 
 /**
  * @param {{nodes: object[], edges: object[]}} answer of GET /v1/graph
- * @returns {{nodes: Map<string, object>, edges: object[]}}
+ * @returns {{nodes: Map<string, object>, edges: object[], isPart: boolean}}
  */
 export function readGraph(answer) {
   const nodes = new Map();
   const folded = answer.folded || {};
   for (const raw of answer.nodes || []) nodes.set(raw.id, readNode(raw, folded[raw.id] || raw.folded || 0));
   const edges = (answer.edges || []).filter((edge) => nodes.has(edge.source) && nodes.has(edge.target));
-  return { nodes, edges };
+  return { nodes, edges, isPart: (answer.total || 0) > (answer.nodes || []).length + behind(folded) };
 }
+
+/** How many nodes stand behind folded ones: each a submission and its run. */
+const behind = (folded) => Object.values(folded).reduce((sum, count) => sum + 2 * count, 0);
 
 function readNode(raw, folded) {
   const kind = kindOf(raw.kind);
@@ -54,24 +57,28 @@ function lineOf(raw, kind) {
   const count = (name, unit) => (figures[name] === undefined ? "" : `${number(figures[name])} ${unit}`);
   const share = (name, word) => (figures[name] === undefined ? "" : `${word} ${percent(figures[name])}`);
   const parts = {
-    dataset: [count("items", "items"), count("labeled", "labeled")],
+    dataset: [count("items", "items")],
     model: [share("accuracy", "accuracy"), share("map50", "mAP50"), share("macro_f1", "F1")],
-    predictions: [count("predictions", "images"), count("inferred", "new")],
+    predictions: [count("predictions", "images")],
     labeling_job: [raw.state ? words(raw.state) : "", count("items", "items")],
-    delivery: [count("delivered", "delivered"), count("relabeled", "to label")],
+    delivery: [count("delivered", "delivered")],
     labels: [count("submissions", "submissions")],
-    alias: [(String(raw.label || "").split("->")[1] || "").trim() && `now at ${String(raw.label).split("->")[1].trim()}`],
-    run: [took(raw), share("accuracy", "accuracy"), count("items", "items")],
+    alias: [String(raw.label || "").includes("->") && `now at ${String(raw.label).split("->")[1].trim()}`],
+    run: [took(raw)],
     source: [String(raw.name || "").split("/").slice(0, 3).join("/")],
     bucket: [String(raw.name || "").split("/").slice(0, 3).join("/")],
   };
-  const said = (parts[kind] || []).filter(Boolean).slice(0, 2).join(" · ");
+  if (kind === "dataset" && figures.labeled !== undefined && figures.items !== undefined) {
+    return `${number(figures.labeled)} of ${number(figures.items)} labeled`;
+  }
+  const said = (parts[kind] || []).find(Boolean);
   return said || String(raw.summary || "");
 }
 
 function took(raw) {
-  const seconds = Number((raw.figures || {}).duration_s);
-  return Number.isFinite(seconds) ? `${seconds.toFixed(1)} s` : "";
+  const run = raw.run || {};
+  const seconds = (raw.figures || {}).duration_s ?? (new Date(run.finished_at) - new Date(run.started_at)) / 1000;
+  return Number.isFinite(seconds) ? `${Number(seconds).toFixed(1)} s` : "";
 }
 
 /** Everything that `id` was made from, and everything made from it, itself included. */

@@ -81,10 +81,10 @@ function bars(title, rows, family) {
   const list = make("div", "bars");
   for (const [name, value] of rows.sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]))) {
     const bar = make("div", "bar");
-    const meter = make("meter", "");
-    meter.max = most || 1;
-    meter.value = value;
-    bar.append(make("span", "name", name), meter, make("span", "value", shares ? percent(value) : number(value)));
+    const track = make("span", "track");
+    track.append(make("i", ""));
+    track.firstChild.style.width = `${(100 * value) / (most || 1)}%`;
+    bar.append(make("span", "name", name), track, make("span", "value", shares ? percent(value) : number(value)));
     list.append(bar);
   }
   return section(title, list);
@@ -117,7 +117,7 @@ function runSection(run, made) {
     ["done by", [agent.service, agent.host].filter(Boolean).join(" on ")],
     ["started", moment(run.started_at)],
     ["took", took(run, made.figures || {})],
-    ["run id", digest(run.id)],
+    ["run id", digest(run.id.replace(/^run:/, ""))],
     ["trace", run.trace_id ? digest(run.trace_id) : ""],
   ]));
 }
