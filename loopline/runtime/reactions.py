@@ -15,12 +15,20 @@ BATCH = 32  # messages handled at once per durable
 PULL_TIMEOUT_S = 5.0
 
 
-def subscribe(broker: NatsBroker, processor: Processor, subject: str, durable_name: str) -> None:
+def subscribe(
+    broker: NatsBroker,
+    processor: Processor,
+    subject: str,
+    durable_name: str,
+    inbox_prefix: bytes = b"_INBOX.",
+) -> None:
     """Add a subscriber that hands each message of the durable to `processor`."""
     subscriber = broker.subscriber(
         subject,
         stream=JStream(processor.event.stream, declare=False),
         durable=durable_name,
+        # FastStream's own default here is not the connection's prefix, which permissions are made for.
+        inbox_prefix=inbox_prefix,
         pull_sub=PullSub(batch_size=BATCH, timeout=PULL_TIMEOUT_S),
         ack_policy=AckPolicy.MANUAL,
         decoder=_whole,

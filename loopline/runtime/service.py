@@ -137,12 +137,17 @@ async def connect(settings: ServiceSettings, service: str) -> Client:
         name=service,
         user=settings.nats_user or None,
         password=settings.nats_password.get_secret_value() or None,
-        inbox_prefix=f"_INBOX.{service}".encode(),
+        inbox_prefix=_inbox(service),
         max_reconnect_attempts=-1,
         reconnect_time_wait=0.5,
         connect_timeout=CONNECT_TIMEOUT_S,
         error_cb=on_error,
     )
+
+
+def _inbox(service: str) -> bytes:
+    """Return the prefix of replies: the only subjects a service may subscribe to."""
+    return f"_INBOX.{service}".encode()
 
 
 def _security(settings: ServiceSettings) -> SASLPlaintext | None:
@@ -210,7 +215,7 @@ class Host:
             settings.nats_url,
             name=f"{service.name}-reactions",
             security=_security(settings),
-            inbox_prefix=f"_INBOX.{service.name}".encode(),
+            inbox_prefix=_inbox(service.name),
             max_reconnect_attempts=-1,
             apply_types=False,
             logger=None,
@@ -221,6 +226,7 @@ class Host:
                 self._processor(event, getattr(service, name)),
                 event.subject(settings.workspace),
                 event.durable_name(service.name, settings.workspace, DEFAULT_POOL),
+                _inbox(service.name),
             )
         await self._broker.start()
 

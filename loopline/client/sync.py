@@ -1,0 +1,407 @@
+"""`Loopline`: the platform from a program without asyncio.
+
+Generated from the async client by `python -m loopline.client.generate`; do not edit.
+"""
+
+# ruff: noqa: F401
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from loopline.client import datasets as _datasets
+from loopline.client import dead as _dead
+from loopline.client import flows as _flows
+from loopline.client import jobs as _jobs
+from loopline.client import lineage as _lineage
+from loopline.client import models as _models
+from loopline.client import storage as _storage
+from loopline.client.aio import AsyncLoopline
+from loopline.client.datasets import DatasetVersion
+from loopline.client.flows import FlowVersion
+from loopline.client.models import ModelVersion
+from loopline.client.portal import Portal
+from loopline.client.session import CommandResult
+from loopline.contracts import (
+    AliasMoved,
+    ImportRules,
+    RunChanged,
+)
+from loopline.contracts.catalog import DEFAULT_POOL
+from loopline.contracts.inference.v1 import predict_pb2
+from loopline.errors import Rejected
+from loopline.store.commits import Committed
+from loopline.store.deadletters import DeadLetter
+from loopline.store.fsck import FsckReport, GcReport
+from loopline.store.items import Item
+from loopline.store.trees import Diff
+
+
+class DatasetVerbs:
+    """What can be done with datasets. Versions are written `catalogue@v3` or `catalogue@<tag>`."""
+
+    def __init__(self, portal: Portal, client: _datasets.DatasetVerbs) -> None:
+        self._portal = portal
+        self._client = client
+
+    def list(self) -> builtins.list[DatasetVersion]:
+        """Return the head of every dataset."""
+        return self._portal.call(self._client.list())
+
+    def log(self, name: str) -> builtins.list[DatasetVersion]:
+        """Return a dataset's versions, newest first; NotFound if there is no such dataset."""
+        return self._portal.call(self._client.log(name))
+
+    def get(self, version: str) -> DatasetVersion:
+        """Return one version; NotFound if there is none of that name, number or tag."""
+        return self._portal.call(self._client.get(version))
+
+    def items(
+        self, version: str, columns: builtins.list[str] | None = None
+    ) -> Iterator[Item]:
+        """Yield a version's items, sorted by asset; only these columns are read if named."""
+        return self._portal.iterate(self._client.items(version, columns))
+
+    def diff(self, before: str, after: str) -> Diff[Item]:
+        """Return what was added, removed and changed from one version to another."""
+        return self._portal.call(self._client.diff(before, after))
+
+    def restore(self, version: str) -> DatasetVersion:
+        """Commit a new version whose items are those of `version`."""
+        return self._portal.call(self._client.restore(version))
+
+    def tag(self, version: str, tag: str) -> DatasetVersion:
+        """Name a version; a tag can be moved."""
+        return self._portal.call(self._client.tag(version, tag))
+
+    def export(self, version: str, folder: Path) -> int:
+        """Write images/, coco.json and items.csv below `folder`; return how many images.
+
+        Raises:
+            Rejected: The folder exists and is not empty.
+        """
+        return self._portal.call(self._client.export(version, folder))
+
+
+class ModelVerbs:
+    """What can be done with models. Versions are written `catalogue@v2` or `catalogue@champion`."""
+
+    def __init__(self, portal: Portal, client: _models.ModelVerbs) -> None:
+        self._portal = portal
+        self._client = client
+
+    def list(self) -> builtins.list[ModelVersion]:
+        """Return the last version of every model."""
+        return self._portal.call(self._client.list())
+
+    def log(self, name: str) -> builtins.list[ModelVersion]:
+        """Return a model's versions, newest first; NotFound if there is no such model."""
+        return self._portal.call(self._client.log(name))
+
+    def aliases(self, name: str) -> builtins.list[Committed[AliasMoved]]:
+        """Return the heads of a model's aliases."""
+        return self._portal.call(self._client.aliases(name))
+
+    def get(self, version: str) -> ModelVersion:
+        """Return one version; NotFound if there is none of that number or alias."""
+        return self._portal.call(self._client.get(version))
+
+    def promote(
+        self, version: str, alias: str = "champion", reason: str = ""
+    ) -> Committed[AliasMoved]:
+        """Move an alias to a version by hand; moving it back is a rollback."""
+        return self._portal.call(self._client.promote(version, alias, reason))
+
+    def download(self, version: str, file: str, path: Path) -> int:
+        """Write a file of a model version ("model.onnx") to `path`; return its size in bytes."""
+        return self._portal.call(self._client.download(version, file, path))
+
+    def predict(
+        self, model: str, images: Sequence[bytes]
+    ) -> predict_pb2.PredictResponse:
+        """Ask a served model about encoded images (JPEG, PNG, WebP).
+
+        Args:
+            model: "catalogue" for its champion, or "catalogue@v2".
+            images: The encoded images; a bad one gets an `error` of its own in the answer.
+
+        Raises:
+            Rejected: The model is not known, or the request is too large.
+            Transient: The server cannot be reached or is busy.
+        """
+        return self._portal.call(self._client.predict(model, images))
+
+
+class FlowVerbs:
+    """What can be done with flows."""
+
+    def __init__(self, portal: Portal, client: _flows.FlowVerbs) -> None:
+        self._portal = portal
+        self._client = client
+
+    def list(self) -> builtins.list[FlowVersion]:
+        """Return the head of every flow."""
+        return self._portal.call(self._client.list())
+
+    def get(self, version: str) -> FlowVersion:
+        """Return one version of a flow (`catalogue@v3`; its head without version)."""
+        return self._portal.call(self._client.get(version))
+
+    def put(self, document: str) -> FlowVersion:
+        """Commit a flow document (YAML) as the flow's next version; the same one again changes nothing.
+
+        Raises:
+            Rejected: A field is unknown, or a rule does not compile; the message names the place.
+        """
+        return self._portal.call(self._client.put(document))
+
+
+class JobVerbs:
+    """What can be done with labeling jobs. Answers are the JSON of annotate's API (docs/labeling.md)."""
+
+    def __init__(self, portal: Portal, client: _jobs.JobVerbs) -> None:
+        self._portal = portal
+        self._client = client
+
+    def list(self) -> builtins.list[dict[str, Any]]:
+        """Return every job with its progress."""
+        return self._portal.call(self._client.list())
+
+    def get(self, job: str) -> dict[str, Any]:
+        """Return one job; NotFound if there is none of that name."""
+        return self._portal.call(self._client.get(job))
+
+    def items(self, job: str, state: str = "") -> builtins.list[dict[str, Any]]:
+        """Return a job's items with predictions and labels; only those in `state` if named."""
+        return self._portal.call(self._client.items(job, state))
+
+    def image(self, asset: str) -> bytes:
+        """Return the bytes of an image of a job."""
+        return self._portal.call(self._client.image(asset))
+
+    def label(
+        self,
+        job: str,
+        asset: str,
+        shapes: Sequence[Mapping[str, Any]],
+        *,
+        labeler: str = "",
+        spent_s: float = 0.0,
+    ) -> dict[str, Any]:
+        """Submit all annotations of one item: `[{"class_name": "coat"}]`."""
+        return self._portal.call(
+            self._client.label(job, asset, shapes, labeler=labeler, spent_s=spent_s)
+        )
+
+    def label_many(
+        self,
+        job: str,
+        labels: Mapping[str, Sequence[Mapping[str, Any]]],
+        *,
+        labeler: str = "",
+    ) -> int:
+        """Submit the annotations of many items, by asset; return how many were taken."""
+        return self._portal.call(self._client.label_many(job, labels, labeler=labeler))
+
+    def stop(self, job: str) -> dict[str, Any]:
+        """Stop a job: nothing more can be submitted to it."""
+        return self._portal.call(self._client.stop(job))
+
+
+class DeadVerbs:
+    """What can be done with messages that nobody could handle."""
+
+    def __init__(self, portal: Portal, client: _dead.DeadVerbs) -> None:
+        self._portal = portal
+        self._client = client
+
+    def list(self, service: str = "") -> builtins.list[DeadLetter]:
+        """Return the dead letters, oldest first; only those of `service` if named."""
+        return self._portal.call(self._client.list(service))
+
+    def show(self, sequence: int) -> DeadLetter:
+        """Return one dead letter; NotFound if there is none of that number."""
+        return self._portal.call(self._client.show(sequence))
+
+    def retry(self, sequence: int) -> DeadLetter:
+        """Put a command back on its subject; Rejected for a commit, which is never published twice."""
+        return self._portal.call(self._client.retry(sequence))
+
+    def discard(self, sequence: int) -> None:
+        """Remove a dead letter."""
+        return self._portal.call(self._client.discard(sequence))
+
+
+class LineageVerbs:
+    """Questions to the workflow graph. Answers are the JSON of lineage's API (docs/lineage.md)."""
+
+    def __init__(self, portal: Portal, client: _lineage.LineageVerbs) -> None:
+        self._portal = portal
+        self._client = client
+
+    def graph(self, focus: str = "", direction: str = "") -> dict[str, Any]:
+        """Return nodes and edges; only those around `focus` if named."""
+        return self._portal.call(self._client.graph(focus, direction))
+
+    def node(self, node: str) -> dict[str, Any]:
+        """Return one node, "dataset:catalogue@1"; NotFound if there is none of that id."""
+        return self._portal.call(self._client.node(node))
+
+
+class StorageVerbs:
+    """Checks of the platform's object storage."""
+
+    def __init__(self, portal: Portal, client: _storage.StorageVerbs) -> None:
+        self._portal = portal
+        self._client = client
+
+    def fsck(self, *, deep: bool = False) -> FsckReport:
+        """Find objects that are missing, corrupt (if `deep`: all are read) or garbage."""
+        return self._portal.call(self._client.fsck(deep=deep))
+
+    def gc(self, *, dry_run: bool = True, grace_days: float = 7.0) -> GcReport:
+        """Remove garbage older than `grace_days`, or say what would be removed."""
+        return self._portal.call(
+            self._client.gc(dry_run=dry_run, grace_days=grace_days)
+        )
+
+
+class LooplineVerbs:
+    """One object for everything."""
+
+    def __init__(self, portal: Portal, client: AsyncLoopline) -> None:
+        self._portal = portal
+        self._client = client
+
+    def import_images(
+        self,
+        dataset: str,
+        *,
+        connection: str,
+        bucket: str,
+        prefix: str = "",
+        labels_key: str = "",
+        classes: Sequence[str] = (),
+        rules: ImportRules | None = None,
+        wait: bool = True,
+        pool: str = DEFAULT_POOL,
+    ) -> CommandResult:
+        """Import the images of a customer's bucket into a dataset.
+
+        Args:
+            dataset: The dataset; made if it is not there.
+            connection: Name of a configured connection.
+            bucket: Bucket name.
+            prefix: Only keys that start with this.
+            labels_key: Key of a CSV file "file,class,split" with known labels.
+            classes: Classes in the order models index them.
+            rules: What to keep; the service's defaults if None.
+            wait: Return when the run has ended, else as soon as the command is stored.
+            pool: Whose workers take it.
+
+        Raises:
+            Rejected: The command was refused.
+            RunFailed: The import failed.
+        """
+        return self._portal.call(
+            self._client.import_images(
+                dataset,
+                connection=connection,
+                bucket=bucket,
+                prefix=prefix,
+                labels_key=labels_key,
+                classes=classes,
+                rules=rules,
+                wait=wait,
+                pool=pool,
+            )
+        )
+
+    def train(
+        self,
+        model: str,
+        dataset: str,
+        *,
+        recipe: str = "classification",
+        parameters: dict[str, Any] | None = None,
+        wait: bool = True,
+        pool: str = DEFAULT_POOL,
+    ) -> CommandResult:
+        """Train a model on a dataset version ("catalogue@v2"; its head without version)."""
+        return self._portal.call(
+            self._client.train(
+                model,
+                dataset,
+                recipe=recipe,
+                parameters=parameters,
+                wait=wait,
+                pool=pool,
+            )
+        )
+
+    def apply(
+        self,
+        model: str,
+        dataset: str,
+        *,
+        where: str = "",
+        wait: bool = True,
+        pool: str = DEFAULT_POOL,
+    ) -> CommandResult:
+        """Apply a model version to the items of a dataset version that `where` (CEL) selects."""
+        return self._portal.call(
+            self._client.apply(model, dataset, where=where, wait=wait, pool=pool)
+        )
+
+    def predict(
+        self, model: str, images: Sequence[Path]
+    ) -> predict_pb2.PredictResponse:
+        """Ask a served model about image files; see `ModelVerbs.predict`."""
+        return self._portal.call(self._client.predict(model, images))
+
+    def events(self) -> Iterator[RunChanged | Rejected]:
+        """Yield the reports of every run, and what is rejected, from now on."""
+        return self._portal.iterate(self._client.events())
+
+
+class Loopline(LooplineVerbs):
+    """One object for everything; close it, or use it in a `with` block.
+
+    >>> with Loopline.connect() as loopline:  # doctest: +SKIP
+    ...     versions = loopline.dataset.log("catalogue")
+    """
+
+    def __init__(self, portal: Portal, client: AsyncLoopline) -> None:
+        super().__init__(portal, client)
+        self.dataset = DatasetVerbs(portal, client.dataset)
+        self.model = ModelVerbs(portal, client.model)
+        self.flow = FlowVerbs(portal, client.flow)
+        self.job = JobVerbs(portal, client.job)
+        self.dead = DeadVerbs(portal, client.dead)
+        self.lineage = LineageVerbs(portal, client.lineage)
+        self.storage = StorageVerbs(portal, client.storage)
+
+    @classmethod
+    def connect(cls, data_dir: Path | None = None, **settings: Any) -> Loopline:
+        """Connect; see `AsyncLoopline.connect`."""
+        portal = Portal()
+        try:
+            return cls(portal, portal.call(AsyncLoopline.connect(data_dir, **settings)))
+        except BaseException:
+            portal.close()
+            raise
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._portal.call(self._client.close())
+        self._portal.close()
+
+    def __enter__(self) -> Loopline:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
