@@ -116,7 +116,8 @@ class Merge(Generic[R]):
         puts = pa.array([i for i, digest in wanted.items() if digest is not None], pa.string())
 
         async def rows(region: Region) -> pa.Table:
-            return self._only(await self._shards.load_all(region[1]), puts)
+            table = await self._shards.load_all(region[1])
+            return table.filter(pc.is_in(table.column(self._codec.id_column), value_set=puts))
 
         tables = [t async for t in in_order(_differing(base, theirs), rows) if t.num_rows]
         return tables, sorted(i for i, digest in wanted.items() if digest is None)
@@ -126,17 +127,19 @@ class Merge(Generic[R]):
     ) -> dict[str, bytes | None]:
         """Return the new digest of every row that differs; None where it is gone."""
         delta: dict[str, bytes | None] = {}
+        columns = (self._codec.id_column, ROW_DIGEST)
 
         async def read(region: Region) -> tuple[dict[str, bytes], dict[str, bytes]]:
-            return await self._digests(region[0]), await self._digests(region[1])
+            sides = [await self._shards.load_all(leaves, columns) for leaves in region]
+            old, new = (s.filter(m) for s, m in zip(sides, _differing_rows(*sides), strict=True))
+            return self._digests(old), self._digests(new)
 
         async for old, new in in_order(_differing(before, after), read):
             delta.update(dict.fromkeys(old.keys() - new.keys()))
-            delta.update(new.items() - old.items())
+            delta.update(new)
         return delta
 
-    async def _digests(self, leaves: Sequence[Leaf]) -> dict[str, bytes]:
-        table = await self._shards.load_all(leaves, (self._codec.id_column, ROW_DIGEST))
+    def _digests(self, table: pa.Table) -> dict[str, bytes]:
         ids, digests = (table.column(name) for name in (self._codec.id_column, ROW_DIGEST))
         return dict(zip(ids.to_pylist(), digests.to_pylist(), strict=True))
 
@@ -144,34 +147,21 @@ class Merge(Generic[R]):
         names = {*columns, self._codec.id_column, ROW_DIGEST}
         head = names.intersection(self._codec.head_schema.names)
         old, new = [await self._shards.load_all(leaves, head) for leaves in region]
-        old_only, new_only = await asyncio.to_thread(self._differing_ids, old, new)
+        masks = _differing_rows(old, new)
         if rest := names - head:
-            old, new = await self._widen(region, old, new, rest)
-        old, new = self._only(old, old_only), self._only(new, new_only)
-        return await asyncio.to_thread(self._diff, old, new)
+            old, new = await self._widened(region, (old, new), rest)
+        rows = old.filter(masks[0]), new.filter(masks[1])
+        return await asyncio.to_thread(self._diff, *rows)
 
-    async def _widen(
-        self, region: Region, old: pa.Table, new: pa.Table, columns: set[str]
+    async def _widened(
+        self, region: Region, sides: tuple[pa.Table, pa.Table], columns: set[str]
     ) -> tuple[pa.Table, pa.Table]:
-        """Return both sides with columns of other groups; what they share is read once."""
-        more_old = await self._shards.load_all(region[0], columns)
+        """Return both sides with columns of other groups; objects that they share are read once."""
+        old = await self._shards.load_all(region[0], columns)
         stored = [[leaf.objects[1:] for leaf in leaves] for leaves in region]
         shared = stored[0] == stored[1]
-        more_new = more_old if shared else await self._shards.load_all(region[1], columns)
-        return _beside(old, more_old), _beside(new, more_new)
-
-    def _differing_ids(self, old: pa.Table, new: pa.Table) -> tuple[pa.Array, pa.Array]:
-        """Return the ids of the rows that are not, as they are, on the other side."""
-        sides = []
-        for table in (old, new):
-            ids = table.column(self._codec.id_column).to_pylist()
-            sides.append(set(zip(ids, table.column(ROW_DIGEST).to_pylist(), strict=True)))
-        differing = (sides[0] - sides[1], sides[1] - sides[0])
-        before, after = (pa.array([row_id for row_id, _ in s], pa.string()) for s in differing)
-        return before, after
-
-    def _only(self, table: pa.Table, ids: pa.Array) -> pa.Table:
-        return table.filter(pc.is_in(table.column(self._codec.id_column), value_set=ids))
+        new = old if shared else await self._shards.load_all(region[1], columns)
+        return _beside(sides[0], old), _beside(sides[1], new)
 
     def _diff(self, old: pa.Table, new: pa.Table) -> Diff[R]:
         before, after = (
@@ -198,6 +188,15 @@ class Merge(Generic[R]):
         relabeled = sum(codec.is_labeled(row) for row in one_sided)
         relabeled += sum(not codec.same_labels(*rows) for rows in part.changed.values())
         return {**part.counts(), "labels_changed": relabeled}
+
+
+def _differing_rows(old: pa.Table, new: pa.Table) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """Return masks of the rows that are not, as they are, on the other side."""
+    before, after = old.column(ROW_DIGEST), new.column(ROW_DIGEST)
+    return (
+        pc.invert(pc.is_in(before, value_set=after)),
+        pc.invert(pc.is_in(after, value_set=before)),
+    )
 
 
 def _beside(left: pa.Table, right: pa.Table) -> pa.Table:

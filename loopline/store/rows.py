@@ -14,12 +14,14 @@ import hashlib
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise, repeat
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from loopline.digests import DIGEST_LENGTH, canonical_json, is_digest
 from loopline.errors import Rejected
@@ -121,7 +123,7 @@ class RowCodec(ABC, Generic[R]):
         """Return the digest of one row, 64 hex digits."""
         return self._digest(row)[0].hex()
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """Every column: the head with its digests, then the other groups."""
         fields = list(self.head_schema)
@@ -129,7 +131,7 @@ class RowCodec(ABC, Generic[R]):
             fields.extend(group.schema)
         return pa.schema(fields)
 
-    @property
+    @cached_property
     def head_schema(self) -> pa.Schema:
         """The columns of the head, digests included."""
         fields = list(self.groups[0].schema)
@@ -140,15 +142,18 @@ class RowCodec(ABC, Generic[R]):
             fields.append(pa.field(SPLIT_LEAF, DIGEST_TYPE))
         return pa.schema(fields)
 
-    @property
+    @cached_property
     def public_columns(self) -> tuple[str, ...]:
         """The columns that readers may ask for."""
         return tuple(name for group in self.groups for name in group.schema.names)
 
-    def splits(self, head: pa.Table) -> dict[str, str]:
-        """Return the digest of every split over the rows of a head that is sorted by id."""
+    def splits(self, head: pa.Table, only: Collection[str] | None = None) -> dict[str, str]:
+        """Return the digest of every split, or of some, over the rows of a head sorted by id."""
         if not self.split_column:
             return {}
+        if only is not None:
+            wanted = pa.array(sorted(only), pa.string())
+            head = head.filter(pc.is_in(head.column(self.split_column), value_set=wanted))
         leaves: dict[str, list[tuple[int, bytes]]] = {}
         ids, names, digests = (
             head.column(name).to_pylist()

@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from loopline.errors import Corrupt, Rejected
+from loopline.store.edits import Edit
 from loopline.store.objects import Area, ObjectStore
 from loopline.store.rows import DIGEST_TYPE, ROW_DIGEST, Group, RowCodec, group_digest
 from loopline.store.trie import Prefix
@@ -98,11 +99,8 @@ class Shards(Generic[R]):
 
     async def save(self, prefix: Prefix, table: pa.Table) -> Leaf:
         """Store rows, sorted by id, as the shard of `prefix`."""
-        encoded = await asyncio.to_thread(
-            lambda: [self._encode(at, table) for at in range(len(self._schemas))]
-        )
-        objects = await self.objects.put_many(Area.TREES, encoded)
-        return await asyncio.to_thread(self._leaf, prefix, table, tuple(objects))
+        encoded, leaf = await asyncio.to_thread(self._compute, prefix, table)
+        return replace(leaf, objects=tuple(await self.objects.put_many(Area.TREES, encoded)))
 
     async def change(
         self, leaf: Leaf, upserts: pa.Table, removals: Sequence[str], rows_max: int
@@ -115,14 +113,13 @@ class Shards(Generic[R]):
         Returns:
             None, and nothing is written, if it would have more than `rows_max` rows.
         """
-        head = await self.load(leaf, self._schemas[0].names)
-        edit = await asyncio.to_thread(_Edit, self.codec.id_column, head, upserts, removals)
-        after = await asyncio.to_thread(edit.apply, head)
-        if after.num_rows > rows_max:
+        data = await self.objects.get(Area.TREES, leaf.objects[0])
+        edit = await asyncio.to_thread(self._edit, leaf, data, upserts, removals)
+        if edit.head.num_rows > rows_max:
             return None
-        if _same(head, after, ROW_DIGEST):
+        if edit.changes_nothing():
             return [leaf]
-        return [await self._changed(leaf, edit, head, after)] if after.num_rows else []
+        return [await self._changed(leaf, edit)] if edit.head.num_rows else []
 
     async def without(self, leaf: Leaf, ids: pa.ChunkedArray) -> pa.Table:
         """Return every column of a shard's rows but those of some ids."""
@@ -151,15 +148,35 @@ class Shards(Generic[R]):
         if not again.equals(table) or self._leaf(leaf.prefix, again, leaf.objects) != leaf:
             raise Corrupt(f"the shard {leaf.prefix} is not what its digests and counters say")
 
-    async def _changed(self, leaf: Leaf, edit: _Edit, head: pa.Table, after: pa.Table) -> Leaf:
-        objects = [await self._put(0, after)]
+    def _edit(self, leaf: Leaf, data: bytes, upserts: pa.Table, removals: Sequence[str]) -> Edit:
+        head = self._decode(leaf, {0: data}, None)
+        return Edit(self.codec, head, upserts, removals)
+
+    async def _changed(self, leaf: Leaf, edit: Edit) -> Leaf:
+        encoded, after = await asyncio.to_thread(self._describe, leaf, edit)
+        objects = [await self.objects.put(Area.TREES, encoded)]
         for at, group in enumerate(self.codec.groups[1:], start=1):
-            if _same(head, after, group_digest(group)):
+            if edit.keeps(group_digest(group)):
                 objects.append(leaf.objects[at])
             else:
                 before = await self.load(leaf, group.schema.names)
-                objects.append(await self._put(at, await asyncio.to_thread(edit.apply, before)))
-        return await asyncio.to_thread(self._leaf, leaf.prefix, after, tuple(objects))
+                objects.append(await self._put_edited(at, edit, before))
+        return replace(after, objects=tuple(objects))
+
+    def _describe(self, leaf: Leaf, edit: Edit) -> tuple[bytes, Leaf]:
+        """Return the bytes of the head after a change, and the shard but for its objects."""
+        after = replace(
+            leaf,
+            count=edit.head.num_rows,
+            digest=shard_digest(edit.head),
+            statistics=edit.statistics(leaf.statistics),
+            splits=edit.splits(leaf.splits),
+        )
+        return self._encode(0, edit.head), after
+
+    async def _put_edited(self, at: int, edit: Edit, before: pa.Table) -> str:
+        data = await asyncio.to_thread(lambda: self._encode(at, edit.apply(before)))
+        return await self.objects.put(Area.TREES, data)
 
     def _wanted(self, columns: Collection[str] | None) -> list[int]:
         if columns is None:
@@ -185,11 +202,12 @@ class Shards(Generic[R]):
                 fields.append(schema.field(name))
         return pa.table(arrays, schema=pa.schema(fields))
 
-    async def _put(self, at: int, table: pa.Table) -> str:
-        return await self.objects.put(Area.TREES, await asyncio.to_thread(self._encode, at, table))
-
     def _encode(self, at: int, table: pa.Table) -> bytes:
         return _write_parquet(table.select(self._schemas[at].names), self.codec.groups[at])
+
+    def _compute(self, prefix: Prefix, table: pa.Table) -> tuple[list[bytes], Leaf]:
+        encoded = [self._encode(at, table) for at in range(len(self._schemas))]
+        return encoded, self._leaf(prefix, table, ())
 
     def _leaf(self, prefix: Prefix, table: pa.Table, objects: tuple[str, ...]) -> Leaf:
         head = table.select(self._schemas[0].names)
@@ -201,26 +219,6 @@ class Shards(Generic[R]):
             statistics=self.codec.statistics(head),
             splits=self.codec.splits(head),
         )
-
-
-class _Edit:
-    """A change of a shard's rows that can be applied to each group of its columns."""
-
-    def __init__(
-        self, id_column: str, head: pa.Table, upserts: pa.Table, removals: Sequence[str]
-    ) -> None:
-        ids, new = head.column(id_column), upserts.column(id_column)
-        replaced = pc.is_in(ids, value_set=new)
-        gone = pc.is_in(ids, value_set=pa.array(removals, pa.string()))
-        self._kept = pc.invert(pc.or_(replaced, gone))
-        self._upserts = upserts
-        merged = pa.chunked_array([*ids.filter(self._kept).chunks, *new.chunks], pa.string())
-        self._order = pc.sort_indices(merged)
-
-    def apply(self, table: pa.Table) -> pa.Table:
-        """Return some columns of the shard with the change made, sorted by id."""
-        new = self._upserts.select(table.column_names)
-        return pa.concat_tables([table.filter(self._kept), new]).take(self._order)
 
 
 def shard_digest(head: pa.Table) -> str:
@@ -253,12 +251,6 @@ async def in_order(
         for left in pending:
             left.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-
-
-def _same(before: pa.Table, after: pa.Table, column: str) -> bool:
-    return before.num_rows == after.num_rows and bool(
-        before.column(column).equals(after.column(column))
-    )
 
 
 def _write_parquet(table: pa.Table, group: Group) -> bytes:

@@ -105,7 +105,7 @@ def sorted_rows(rows: Iterable[Item]) -> list[Item]:
     return sorted(rows, key=lambda found: found.asset)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(STEPS)
 async def test_a_tree_is_what_a_dict_would_be_whatever_its_history(
     steps: list[tuple[dict[int, tuple[str, str]], set[int]]],

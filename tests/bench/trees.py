@@ -1,0 +1,385 @@
+"""Trees: what a version costs at 10,000, 100,000 and 1,000,000 items, and dvc beside it.
+
+`python -m tests.bench.trees --items 1000000` measures one size; `--dvc-files 100000` takes dvc
+further than the 10,000 files of `make bench` (it takes minutes, so 100,000 is the most it is asked
+for).
+
+Both sides write files on the same disk (`FolderBlobs`, dvc's cache), neither calls fsync, and what
+was written is in the page cache when it is read. Items are metadata as an import makes it,
+thumbnails of 784 random bytes included; the comparison with dvc is over real files and stores their
+bytes too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+from loopline.digests import sha256_hex
+from loopline.store.blobs import FolderBlobs
+from loopline.store.items import ITEMS, Item, Shape
+from loopline.store.objects import Area, ObjectStore
+from loopline.store.trees import Tree, TreeStore
+from tests.bench import _dvc
+
+SIZES = (10_000, 100_000, 1_000_000)
+CHANGES = 100
+VERSIONS = 9  # after the first; the figures are their median
+THUMBPRINT_BYTES = 784  # 28 x 28, as ingest keeps it
+DVC_FILES = 10_000
+DVC_FILES_MAX = 100_000
+DVC_ROUNDS = 3  # up to `DVC_FILES`; more files are versioned once
+FILE_BYTES = 400
+CLASSES = (
+    "bag",
+    "boot",
+    "coat",
+    "dress",
+    "pullover",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "top",
+    "trouser",
+)
+GROWTH_MAX = 2.0  # of a small change, for ten times the items; ADR 0003 says why it is not 1
+Entry = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass
+class Figures:
+    """What one size costs, in seconds unless the name says otherwise."""
+
+    items: int
+    first_commit: float = 0.0
+    commit: float = 0.0
+    diff: float = 0.0
+    restore: float = 0.0
+    open_version: float = 0.0
+    column: float = 0.0
+    root_bytes: int = 0
+    shards: int = 0
+    shards_touched: int = 0
+    commit_bytes: int = 0
+    stored_bytes: int = 0
+    peak_rss_mb: int = 0
+
+
+class CountedFolder(FolderBlobs):
+    """A folder that counts what is written."""
+
+    written_bytes = 0
+
+    def put(self, key: str, data: bytes, media_type: str = "application/octet-stream") -> None:
+        self.written_bytes += len(data)
+        super().put(key, data, media_type)
+
+
+class Generated:
+    """Items made as they are asked for; remembers how long that took."""
+
+    def __init__(self, count: int) -> None:
+        self.seconds = 0.0
+        self._count = count
+        self._random = random.Random(count)
+
+    def __iter__(self) -> Iterator[Item]:
+        for start in range(0, self._count, 10_000):
+            began = time.perf_counter()
+            block = [self._item(n) for n in range(start, min(start + 10_000, self._count))]
+            self.seconds += time.perf_counter() - began
+            yield from block
+
+    def _item(self, number: int) -> Item:
+        """Return an item: three of four are labeled, one of ten of these with a box."""
+        draw = self._random
+        split = ("train", "train", "test", "")[number % 4]
+        box = (1.0, 2.0, 20.5, 25.25) if number % 10 == 1 else None
+        shape = Shape(f"{number:x}", draw.choice(CLASSES), bbox_xyxy=box, source="import:0f3a")
+        return Item(
+            asset=sha256_hex(b"%d" % number),
+            media_type="image/png",
+            size_bytes=draw.randrange(1_000, 100_000),
+            width_px=28,
+            height_px=28,
+            split=split,
+            source=f"s3://customer/photos/{number:07}.png",
+            phash=draw.getrandbits(64),
+            thumbprint=draw.randbytes(THUMBPRINT_BYTES),
+            labeled=bool(split),
+            shapes=(shape,) if split else (),
+        )
+
+
+def run(sizes: Sequence[int] = SIZES, dvc_files: int = DVC_FILES) -> list[Entry]:
+    """Measure, and return the entries; no comparison with dvc for `dvc_files` of 0."""
+    found = [_in_folder(partial(measure, size=size)) for size in sizes]
+    entries = [entry for figures in found for entry in _entries(figures)]
+    for small, large in pairwise(found):
+        entries += _growth(small, large)
+    if dvc_files:
+        entries += _beside_dvc(min(dvc_files, DVC_FILES_MAX))
+    return entries
+
+
+async def measure(folder: Path, size: int) -> Figures:
+    """Commit a dataset and changes of it, and read what was committed."""
+    blobs = CountedFolder(folder)
+    objects = ObjectStore(blobs, "bench")
+    trees = TreeStore(objects, ITEMS)
+    figures = Figures(size)
+    rows = Generated(size)
+    took, first = await _timed(lambda: trees.write(rows))
+    figures.first_commit = took - rows.seconds
+    figures.stored_bytes = blobs.written_bytes
+    figures.shards = len(first.root.leaves)
+    figures.root_bytes = (folder / objects.key(Area.TREES, first.root_object)).stat().st_size
+    versions = await _change(trees, first, blobs, figures)
+    await _read(trees, versions, figures)
+    figures.peak_rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    objects.close()
+    return figures
+
+
+async def _change(
+    trees: TreeStore[Item], first: Tree[Item], blobs: CountedFolder, figures: Figures
+) -> list[Tree[Item]]:
+    """Relabel `CHANGES` items per version."""
+    draw = random.Random(7)
+    versions, seconds, written = [first], [], []
+    for _ in range(VERSIONS):
+        ids = [sha256_hex(b"%d" % n) for n in draw.sample(range(figures.items), CHANGES)]
+        rows = await versions[-1].get(ids)
+        relabeled = [_relabeled(row, draw.choice(CLASSES)) for row in rows.values()]
+        before, blobs.written_bytes = blobs.written_bytes, 0
+        took, tree = await _timed(lambda: trees.apply(versions[-1], relabeled))  # noqa: B023
+        seconds.append(took)
+        written.append(blobs.written_bytes)
+        blobs.written_bytes += before
+        versions.append(tree)
+    figures.commit = statistics.median(seconds)
+    figures.commit_bytes = int(statistics.median(written))
+    old = {leaf.digest for leaf in versions[-2].root.leaves}
+    figures.shards_touched = sum(leaf.digest not in old for leaf in versions[-1].root.leaves)
+    return versions
+
+
+def _relabeled(row: Item, class_name: str) -> Item:
+    shape = Shape("corrected", class_name, source="labeler:anna")
+    return replace(row, labeled=True, split=row.split or "train", shapes=(shape,))
+
+
+async def _read(trees: TreeStore[Item], versions: list[Tree[Item]], figures: Figures) -> None:
+    draw = random.Random(11)
+    pairs = list(pairwise(versions))
+    figures.diff = await _median(pairs, lambda pair: trees.diff(*pair))
+    roots = [draw.choice(versions).root_object for _ in range(VERSIONS)]
+    figures.open_version = await _median(roots, trees.open)
+
+    async def restore(pair: tuple[Tree[Item], Tree[Item]]) -> None:
+        """Do what a restore does before it commits: open, and count what changes."""
+        old = await trees.open(pair[0].root_object)
+        await trees.changes(pair[1], old)
+
+    figures.restore = await _median(pairs, restore)
+    figures.column = await _median(versions[:1], lambda tree: tree.table(["asset", "split"]))
+
+
+def _entries(f: Figures) -> list[Entry]:
+    about = f"{f.items:,} items"
+    rate = f"{f.items / f.first_commit:,.0f} items/s, {f.stored_bytes / 1e6:,.0f} MB"
+    touched = f"{f.shards_touched} of {f.shards} shards, {f.commit_bytes / 1e6:.1f} MB written"
+    figures = [
+        ("first commit", f.first_commit, "s", rate),
+        (f"commit of {CHANGES} changes", f.commit * 1e3, "ms", touched),
+        (f"diff of {CHANGES} changes", f.diff * 1e3, "ms", "whole rows"),
+        ("restore", f.restore * 1e3, "ms", "open the old root, count what changes"),
+        ("open a random version", f.open_version * 1e3, "ms", f"root of {f.root_bytes:,} bytes"),
+        ("read two columns", f.column * 1e3, "ms", "of every item"),
+        ("peak memory", float(f.peak_rss_mb), "MB", "of the process, so far"),
+    ]
+    return [
+        _entry(f"trees {name}, {about}", value, unit, None, None, against)
+        for name, value, unit, against in figures
+    ]
+
+
+def _growth(small: Figures, large: Figures) -> list[Entry]:
+    """Say how the figures of a small change grow with the dataset."""
+    about = f"{large.items:,} over {small.items:,} items"
+    roots = large.root_bytes / small.root_bytes
+    entries = []
+    for name in ("commit", "diff", "restore"):
+        ratio = getattr(large, name) / getattr(small, name)
+        # A small dataset has fewer shards than changes, so it has not yet its full price.
+        goal = GROWTH_MAX if small.shards >= CHANGES else None
+        holds = None if goal is None else ratio <= goal
+        entries.append(_entry(f"trees {name} growth", ratio, "x", goal, holds, about))
+        per_shard = ratio * small.shards_touched / large.shards_touched
+        against = f"{about}, per shard touched"
+        entries.append(
+            _entry(f"trees {name} growth per shard", per_shard, "x", None, None, against)
+        )
+    ratio = large.open_version / small.open_version
+    against = f"{about}; their roots {roots:.1f}"
+    entries.append(
+        _entry("trees open growth", ratio, "x", round(roots, 1), ratio <= roots * 1.25, against)
+    )
+    for entry in entries:
+        entry["name"] += f", {about}"
+    return entries
+
+
+def _beside_dvc(files: int) -> list[Entry]:
+    """Version the same files with both."""
+    if not (python := _dvc.environment()):
+        return []
+    rounds = DVC_ROUNDS if files <= DVC_FILES else 1
+    theirs = _middle([_in_folder(partial(_dvc_on_files, python, files)) for _ in range(rounds)])
+    ours = _middle([_in_folder(partial(measure_files, count=files)) for _ in range(rounds)])
+    return [
+        _entry(
+            f"trees {step} beside dvc, {files:,} files",
+            theirs[step] / ours[step],
+            "x faster",
+            1.0,
+            theirs[step] >= ours[step],
+            f"dvc {_dvc.VERSION}: {theirs[step]:.2f} s, ours {ours[step]:.3f} s",
+        )
+        for step in ours
+    ]
+
+
+async def _dvc_on_files(python: Path, files: int, folder: Path) -> dict[str, float]:
+    await asyncio.to_thread(_write_files, folder / "data", files)
+    return await asyncio.to_thread(_dvc.measure, python, folder, CHANGES)
+
+
+def _middle(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {step: statistics.median(seconds[step] for seconds in rounds) for step in rounds[0]}
+
+
+async def measure_files(folder: Path, count: int) -> dict[str, float]:
+    """Do to files what the comparison has dvc do: the bytes are stored, found and put back."""
+    data = folder / "data"
+    await asyncio.to_thread(_write_files, data, count)
+    objects = ObjectStore(FolderBlobs(folder / "store"), "bench")
+    trees = TreeStore(objects, ITEMS)
+    seen: dict[Path, tuple[str, int]] = {}
+    first_s, first = await _timed(lambda: trees.write(_import(objects, data, seen)))
+    await asyncio.to_thread(_change_files, data)
+
+    async def change() -> Tree[Item]:
+        old = {path: digest for path, (digest, _) in seen.items()}
+        new = [item async for item in _import(objects, data, seen)]
+        gone = [digest for path, digest in old.items() if seen[path][0] != digest]
+        return await trees.apply(first, new, gone)
+
+    change_s, second = await _timed(change)
+    diff_s, diff = await _timed(lambda: trees.diff(first, second))
+    assert diff.counts() == {"added": CHANGES, "changed": 0, "removed": CHANGES}
+
+    async def restore() -> None:
+        """Put the files of the first version back."""
+        back = await trees.diff(second, await trees.open(first.root_object))
+        contents = await objects.get_many(Area.ASSETS, list(back.added))
+        paths = [Path(row.source) for row in back.added.values()]
+        await asyncio.to_thread(lambda: list(map(Path.write_bytes, paths, contents)))
+
+    restore_s, _ = await _timed(restore)
+    objects.close()
+    return {"first commit": first_s, "commit": change_s, "diff": diff_s, "restore": restore_s}
+
+
+async def _import(
+    objects: ObjectStore, data: Path, seen: dict[Path, tuple[str, int]]
+) -> AsyncIterator[Item]:
+    """Store the files that are new or changed since they were seen, and yield their items."""
+    fresh = []
+    for entry in sorted(os.scandir(data), key=lambda entry: entry.name):
+        path, modified_ns = Path(entry.path), entry.stat().st_mtime_ns
+        if path not in seen or seen[path][1] != modified_ns:
+            fresh.append((path, modified_ns))
+    for start in range(0, len(fresh), 1_000):
+        some = fresh[start : start + 1_000]
+        contents = [path.read_bytes() for path, _ in some]
+        digests = await objects.put_many(Area.ASSETS, contents)
+        for (path, modified_ns), content, digest in zip(some, contents, digests, strict=True):
+            seen[path] = digest, modified_ns
+            yield Item(digest, "application/octet-stream", len(content), 1, 1, source=str(path))
+
+
+def _write_files(folder: Path, count: int) -> None:
+    folder.mkdir(parents=True)
+    draw = random.Random(3)
+    for number in range(count):
+        (folder / f"{number:06}.bin").write_bytes(draw.randbytes(FILE_BYTES))
+
+
+def _change_files(folder: Path) -> None:
+    for path in sorted(folder.iterdir())[:CHANGES]:
+        path.write_bytes(os.urandom(FILE_BYTES))
+
+
+def _entry(
+    name: str, value: float, unit: str, goal: float | None, holds: bool | None, against: str
+) -> Entry:
+    return {
+        "name": name,
+        "value": round(value, 3),
+        "unit": unit,
+        "goal": goal,
+        "holds": holds,
+        "against": against,
+    }
+
+
+async def _timed(call: Callable[[], Awaitable[T]]) -> tuple[float, T]:
+    began = time.perf_counter()
+    result = await call()
+    return time.perf_counter() - began, result
+
+
+async def _median(values: Iterable[T], call: Callable[[T], Awaitable[Any]]) -> float:
+    return statistics.median([(await _timed(partial(call, value)))[0] for value in values])
+
+
+def _in_folder(call: Callable[[Path], Awaitable[T]]) -> T:
+    folder = Path(tempfile.mkdtemp(prefix="loopline-bench-"))
+    try:
+        return asyncio.run(_awaited(call(folder)))
+    finally:
+        shutil.rmtree(folder)
+
+
+async def _awaited(call: Awaitable[T]) -> T:
+    return await call
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--dvc-files", type=int, default=0, help="0: without dvc")
+    chosen = parser.parse_args()
+    for entry in run(chosen.items, chosen.dvc_files):
+        goal = "" if entry["goal"] is None else f"  goal {entry['goal']}: {entry['holds']}"
+        about = f"{entry['value']:>12,.2f} {entry['unit']:9}({entry['against']}){goal}"
+        print(f"{entry['name']:64}{about}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
