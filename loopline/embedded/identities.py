@@ -58,19 +58,17 @@ class S3Grant:
 
 S3_GRANTS: Mapping[str, S3Grant] = {
     "ingest": S3Grant(write=(Area.ASSETS, Area.TREES, Area.PLANS, Area.REPORTS)),
-    "annotate": S3Grant(read=(Area.ASSETS,), write=(Area.TREES, Area.PLANS, Area.REPORTS)),
+    "annotate": S3Grant(read=(Area.ASSETS, Area.PLANS), write=(Area.TREES, Area.REPORTS)),
     "trainer": S3Grant(
-        read=(Area.ASSETS, Area.TREES, Area.PLANS),
-        write=(Area.MODELS, Area.CHECKPOINTS, Area.REPORTS),
+        read=(Area.ASSETS, Area.TREES), write=(Area.MODELS, Area.CHECKPOINTS, Area.REPORTS)
     ),
     "inference": S3Grant(
         read=(Area.ASSETS, Area.MODELS), write=(Area.TREES, Area.PLANS, Area.REPORTS)
     ),
-    "router": S3Grant(
-        read=(Area.ASSETS, Area.MODELS), write=(Area.TREES, Area.PLANS, Area.REPORTS)
-    ),
-    "lineage": S3Grant(read=(Area.TREES, Area.REPORTS, Area.MODELS)),
-    "console": S3Grant(read=(Area.ASSETS, Area.TREES, Area.REPORTS, Area.MODELS, Area.PLANS)),
+    "router": S3Grant(write=(Area.TREES, Area.PLANS, Area.REPORTS)),
+    # These two read the log alone; nothing in storage is theirs to see.
+    "lineage": S3Grant(),
+    "console": S3Grant(),
     # The person at the command line owns the workspace: fsck reads and lists all, gc deletes.
     USER: S3Grant(write=EVERY_AREA, lists=EVERY_AREA),
 }
