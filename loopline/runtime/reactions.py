@@ -20,7 +20,7 @@ def subscribe(
     processor: Processor,
     subject: str,
     durable_name: str,
-    inbox_prefix: bytes = b"_INBOX.",
+    inbox_prefix: bytes = b"_INBOX",
 ) -> None:
     """Add a subscriber that hands each message of the durable to `processor`."""
     subscriber = broker.subscriber(
@@ -28,7 +28,7 @@ def subscribe(
         stream=JStream(processor.event.stream, declare=False),
         durable=durable_name,
         # FastStream's own default here is not the connection's prefix, which permissions are made for.
-        inbox_prefix=inbox_prefix,
+        inbox_prefix=inbox_prefix + b".",
         pull_sub=PullSub(batch_size=BATCH, timeout=PULL_TIMEOUT_S),
         ack_policy=AckPolicy.MANUAL,
         decoder=_whole,
