@@ -7,6 +7,7 @@ They follow the contract of trained classifiers: input `image` uint8 `(N, H, W, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +84,40 @@ def dense_classifier(
     }
     constants = [numpy_helper.from_array(w.astype(np.float32), n) for n, w in weights.items()]
     return _model(nodes, constants, shape, classes)
+
+
+def convolutional_classifier(side_px: int = 224, classes: int = 10, seed: int = 0) -> bytes:
+    """Return an untrained convolutional network for RGB images, of some 50 million multiplications.
+
+    Args:
+        side_px: Height and width of its input.
+        classes: How many it tells apart.
+        seed: Of its weights.
+    """
+    random = np.random.default_rng(seed)
+    channels = (3, 16, 32, 64, 128)
+    weights = {
+        f"w{i}": random.normal(size=(after, before, 3, 3)) / np.sqrt(9 * before)
+        for i, (before, after) in enumerate(pairwise(channels))
+    }
+    weights |= {"scale": np.array(1 / 255), "dense": random.normal(size=(channels[-1], classes))}
+    nodes = [
+        helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["floats", "scale"], ["scaled"]),
+        helper.make_node("Transpose", ["scaled"], ["x0"], perm=[0, 3, 1, 2]),
+    ]
+    for i in range(len(channels) - 1):
+        padded = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
+        nodes.append(helper.make_node("Conv", [f"x{i}", f"w{i}"], [f"c{i}"], **padded))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"x{i + 1}"]))
+    nodes += [
+        helper.make_node("GlobalAveragePool", [f"x{len(channels) - 1}"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"], axis=1),
+        helper.make_node("Gemm", ["flat", "dense"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    constants = [numpy_helper.from_array(w.astype(np.float32), n) for n, w in weights.items()]
+    return _model(nodes, constants, (side_px, side_px, 3), classes)
 
 
 def solid(colour: str, side_px: int = 8) -> npt.NDArray[np.uint8]:
