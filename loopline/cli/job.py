@@ -23,7 +23,9 @@ def list_jobs(data: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         emit_json(jobs)
         return
-    rows = ((j["job"], j["state"], f"{j['submitted']}/{j['items']}", j["dataset"]) for j in jobs)
+    rows = (
+        (j["job"], j["state"], f"{j['submitted']}/{j['items']}", j["dataset"]["name"]) for j in jobs
+    )
     emit_table("jobs", ("job", "state", "labeled", "dataset"), rows)
 
 
@@ -51,8 +53,11 @@ def items(
     if as_json:
         emit_json(found)
         return
-    rows = ((i["asset"][:16], i["state"], _classes(i["predictions"])) for i in found)
-    emit_table(job, ("asset", "state", "predicted"), rows)
+    rows = (
+        (i["asset"], _classes(i["predicted"] or []), _classes((i["labels"] or {}).get("shapes", [])))
+        for i in found
+    )
+    emit_table(job, ("asset", "predicted", "labeled"), rows)
 
 
 def _classes(shapes: list[dict[str, Any]]) -> str:

@@ -34,7 +34,7 @@ class JobVerbs:
             query = {"limit": str(BULK), "state": state, "cursor": cursor}
             page = await self._call("GET", path, params={k: v for k, v in query.items() if v})
             items.extend(page["items"])
-            cursor = page.get("next_cursor") or ""
+            cursor = page["next"] or ""
             if not cursor:
                 return items
 
@@ -65,18 +65,20 @@ class JobVerbs:
         self, job: str, labels: Mapping[str, Sequence[Mapping[str, Any]]], *, labeler: str = ""
     ) -> int:
         """Submit the annotations of many items, by asset; return how many were taken."""
-        entries = [{"asset": asset, "shapes": list(shapes)} for asset, shapes in labels.items()]
+        by = labeler or self._session.settings.user
+        entries = [
+            {"asset": asset, "labeler": by, "shapes": list(shapes)}
+            for asset, shapes in labels.items()
+        ]
         for start in range(0, len(entries), BULK):
-            body = {
-                "labeler": labeler or self._session.settings.user,
-                "labels": entries[start : start + BULK],
-            }
+            body = {"labels": entries[start : start + BULK]}
             await self._call("POST", f"/v1/jobs/{job}/labels", json=body)
         return len(entries)
 
-    async def stop(self, job: str) -> dict[str, Any]:
-        """Stop a job: nothing more can be submitted to it."""
-        return await self._call("POST", f"/v1/jobs/{validate_name('job', job)}/stop")
+    async def stop(self, job: str, *, keep_labels: bool = True) -> dict[str, Any]:
+        """Stop a job: nothing more can be submitted; the labels made so far are kept, or not."""
+        body = {"actor": self._session.settings.user, "keep_labels": keep_labels}
+        return await self._call("POST", f"/v1/jobs/{validate_name('job', job)}/stop", json=body)
 
     async def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         session = self._session

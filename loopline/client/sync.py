@@ -205,9 +205,9 @@ class JobVerbs:
         """Submit the annotations of many items, by asset; return how many were taken."""
         return self._portal.call(self._client.label_many(job, labels, labeler=labeler))
 
-    def stop(self, job: str) -> dict[str, Any]:
-        """Stop a job: nothing more can be submitted to it."""
-        return self._portal.call(self._client.stop(job))
+    def stop(self, job: str, *, keep_labels: bool = True) -> dict[str, Any]:
+        """Stop a job: nothing more can be submitted; the labels made so far are kept, or not."""
+        return self._portal.call(self._client.stop(job, keep_labels=keep_labels))
 
 
 class DeadVerbs:

@@ -284,7 +284,7 @@ class Story:
     async def _submit(self, job: str, truth: CatalogueTruth, stage: Stage) -> int:
         """Submit the true label of every item of the job that has none yet."""
         items = await self._until("the job's items", lambda: self._items(job))
-        todo = [item["asset"] for item in items if item["state"] != "submitted"]
+        todo = [item["asset"] for item in items if item["labels"] is None]
         for start in range(0, len(todo), 100):
             page = todo[start : start + 100]
             labeler = LABELERS[start // 100 % len(LABELERS)]
