@@ -164,7 +164,7 @@ class Annotate(Service):
         await self.sources.ensure(found.digest, found.specification)
         rows = await self.rows.page(job, found.digest, state=state, after=after, limit=limit)
         more = http.cursor_of(rows[-1][0].position) if len(rows) == limit else None
-        return http.ItemsOut(items=[http.item_out(*row) for row in rows], next=more)
+        return http.ItemsOut(items=[http.item_out(*row) for row in rows], next_cursor=more)
 
     async def get_asset(self, digest: str) -> Response:
         """Return the bytes of an image."""
@@ -190,7 +190,7 @@ class Annotate(Service):
 
     async def post_labels(self, job: str, bulk: http.BulkIn) -> http.BulkOut:
         """Submit labels for many items; each is accepted or refused by itself."""
-        proposals = [labels.proposal(labels.asset) for labels in bulk.labels]
+        proposals = bulk.proposals()
         assets = [proposal.asset for proposal in proposals]
         if len(proposals) > self.settings.bulk_items_max:
             raise Rejected(
@@ -207,8 +207,9 @@ class Annotate(Service):
             refused=[outcome for outcome in outcomes if isinstance(outcome, http.RefusedOut)],
         )
 
-    async def post_stop(self, job: str, stop: http.StopIn) -> http.JobOut:
+    async def post_stop(self, job: str, stop: http.StopIn | None = None) -> http.JobOut:
         """Stop a job; the labels made so far go into the dataset unless told otherwise."""
+        stop = stop or http.StopIn()
         committed = await self.jobs.stop(job, person(stop.actor), keep_labels=stop.keep_labels)
         await self._seen(committed.sequence)
         return http.job_out(await self._job(job))

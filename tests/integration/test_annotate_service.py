@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 
 async def until(ask: Callable[[], Awaitable[T | None]]) -> T:
-    """Return the first answer that is not None (or False)."""
+    """Return the first answer that says something."""
     async with asyncio.timeout(TIMEOUT_S):
         while not (answer := await ask()):
             await asyncio.sleep(0.02)
@@ -148,7 +149,8 @@ async def send_job(process: Process, count: int, webhook_url: str = "") -> None:
         predictions_tree=predictions.message.tree,
         webhook_url=webhook_url,
     )
-    await service.bus.send(catalog.OPEN_LABELING_JOB, command, id=service.bus.workspace, queue="people")
+    unique = service.bus.workspace  # the stream drops repetitions of an id, whoever sends it
+    await service.bus.send(catalog.OPEN_LABELING_JOB, command, id=unique, queue="people")
 
 
 async def job_state(process: Process) -> dict[str, Any] | None:
@@ -251,7 +253,10 @@ async def test_processes_share_a_postgresql_database(
     platform: Platform, postgres_server: PostgresServer
 ) -> None:
     url = postgres_server.new_database()
-    async with platform.annotate(database_url=url) as one, platform.annotate(database_url=url) as two:
+    async with (
+        platform.annotate(database_url=url) as one,
+        platform.annotate(database_url=url) as two,
+    ):
         await send_job(one, 200)
         await until(lambda: job_state(two))
         answers = await asyncio.gather(
@@ -261,7 +266,7 @@ async def test_processes_share_a_postgresql_database(
         for answer in answers:
             assert answer.json()["refused"] == [], answer.text
         for process in (one, two):
-            job = await until(lambda p=process: completed(p))
+            job = await until(partial(completed, process))
             assert job["submitted"] == 200
         history = await _log(one).history(catalog.LABELING_JOB_COMMITTED, name=JOB)
         assert [c.message.state for c in history] == [

@@ -63,10 +63,16 @@ class LabelsIn(BaseModel):
         return Proposal(asset, self.labeler, shapes, self.spent_s)
 
 
-class ItemLabelsIn(LabelsIn):
+class ItemLabelsIn(BaseModel):
     """Labels for one item of a bulk request."""
 
+    model_config = ConfigDict(extra="forbid")
+
     asset: str
+    labeler: str = Field(default="", max_length=LABELER_LENGTH_MAX)
+    """The request's labeler if empty."""
+    shapes: list[ShapeIn] = Field(max_length=SHAPES_MAX)
+    spent_s: float = Field(default=0.0, ge=0, le=SPENT_MAX_S)
 
 
 class BulkIn(BaseModel):
@@ -74,15 +80,28 @@ class BulkIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    labeler: str = Field(default="", max_length=LABELER_LENGTH_MAX)
     labels: list[ItemLabelsIn] = Field(min_length=1)
+
+    def proposals(self) -> list[Proposal]:
+        """Return the labels as they are proposed, in order."""
+        return [
+            Proposal(
+                row.asset,
+                row.labeler or self.labeler,
+                tuple(shape.shape() for shape in row.shapes),
+                row.spent_s,
+            )
+            for row in self.labels
+        ]
 
 
 class StopIn(BaseModel):
-    """Why and how a job is stopped."""
+    """Who stops a job, and how."""
 
     model_config = ConfigDict(extra="forbid")
 
-    actor: str = Field(min_length=1, max_length=LABELER_LENGTH_MAX)
+    actor: str = Field(default="someone", min_length=1, max_length=LABELER_LENGTH_MAX)
     keep_labels: bool = True
     """Whether the labels made so far go into the dataset."""
 
@@ -154,10 +173,11 @@ class ItemOut(BaseModel):
 
 
 class ItemsOut(BaseModel):
-    """A page of items; `next` is the cursor of the page behind it."""
+    """A page of items."""
 
     items: list[ItemOut]
-    next: str | None
+    next_cursor: str | None
+    """Of the page behind it; null on the last one."""
 
 
 class AcceptedOut(BaseModel):

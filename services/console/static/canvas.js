@@ -7,6 +7,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const ZOOM_MIN = 0.04;
 const ZOOM_MAX = 2;
 const FIT_MARGIN = 40;
+const READABLE_ZOOM = 0.5;
 const FIT_ZOOM_MAX = 1;
 const TITLE_LENGTH = 18;
 const LINE_LENGTH = 25;
@@ -84,7 +85,8 @@ export class Canvas {
       card.classList.toggle("lit", Boolean(related && related.has(other)));
     }
     for (const { edge, line } of this.lines) {
-      const lit = Boolean(related && related.has(edge.source) && related.has(edge.target));
+      const isNear = edge.role !== "flow" || edge.source === id || edge.target === id;
+      const lit = Boolean(related && isNear && related.has(edge.source) && related.has(edge.target));
       line.classList.toggle("lit", lit);
       if (lit) line.parentNode.appendChild(line);
     }
@@ -94,6 +96,24 @@ export class Canvas {
   find(found) {
     this.svg.classList.toggle("finding", Boolean(found));
     for (const [id, card] of this.cards) card.classList.toggle("found", Boolean(found && found.has(id)));
+  }
+
+  /** The first view: all of it where that can be read, else the newest part. */
+  home() {
+    this.fit();
+    if (this.cards.size && this.view.zoom < READABLE_ZOOM) this.showNewest();
+    this.pristine = true;
+  }
+
+  showNewest() {
+    const newest = [...this.graph.nodes.values()].reduce((a, b) => (b.sequence > a.sequence ? b : a));
+    const place = this.placed.positions.get(newest.id);
+    const { width, height } = this.size();
+    this.look({
+      zoom: READABLE_ZOOM,
+      x: width - FIT_MARGIN - (place.x + sizeOf(newest).width) * READABLE_ZOOM,
+      y: height / 2 - place.y * READABLE_ZOOM,
+    });
   }
 
   fit() {
@@ -107,7 +127,7 @@ export class Canvas {
       x: (width - this.placed.width * zoom) / 2,
       y: (height - this.placed.height * zoom) / 2,
     });
-    this.pristine = true;
+    this.pristine = false;
   }
 
   zoomBy(factor) {
@@ -152,7 +172,7 @@ export class Canvas {
 
   restore(anchor) {
     const now = anchor && this.placed.positions.get(anchor.id);
-    if (this.pristine) this.fit();
+    if (this.pristine) this.home();
     else if (now) {
       this.look({
         ...this.view,
@@ -210,7 +230,7 @@ export class Canvas {
         this.onSelect(id);
       }
     });
-    new ResizeObserver(() => { if (this.pristine) this.fit(); }).observe(svg);
+    new ResizeObserver(() => { if (this.pristine) this.home(); }).observe(svg);
   }
 }
 
@@ -221,7 +241,7 @@ function drawPlate(card, node) {
   element("rect", { class: "tile", x: 10, y: 14, width: 40, height: 40, rx: 8 }, card);
   element("path", { class: "sign", d: signOf(node.kind), transform: "translate(18 22)" }, card);
   text(card, 60, 20, "kind", node.word);
-  text(card, 60, 39, "title", shortened(node.title, TITLE_LENGTH));
+  text(card, 60, 39, "title", middleCut(node.title, TITLE_LENGTH));
   text(card, 60, 56, "line", shortened(node.line, LINE_LENGTH));
   if (node.badge) text(card, width - 12, 20, "badge", node.badge);
 }
@@ -253,6 +273,13 @@ function curve(points) {
 
 function shortened(value, length) {
   return value.length > length ? `${value.slice(0, length - 1).trimEnd()}…` : value;
+}
+
+/** Names differ at their ends: "catalogue-relabel-8" keeps its number. */
+function middleCut(value, length) {
+  if (value.length <= length) return value;
+  const end = Math.floor(length / 3);
+  return `${value.slice(0, length - end - 1)}…${value.slice(-end)}`;
 }
 
 function text(parent, x, y, cls, value) {

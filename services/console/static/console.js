@@ -120,7 +120,11 @@ function relight() {
 
 async function showPanel() {
   const node = page.graph.nodes.get(page.selected);
-  const near = { inputs: around(node, "target", "source"), outputs: around(node, "source", "target") };
+  const near = {
+    inputs: around(node, "target", "source"),
+    outputs: around(node, "source", "target").filter((one) => one.node.kind !== "report"),
+    reports: reportsOf(node),
+  };
   const show = (detail, run) => {
     if (page.selected !== node.id) return;
     showNode(at("detail"), node, detail, run, near, (id) => select(id, !canvas.isInSight(id)));
@@ -156,6 +160,14 @@ function find(text) {
   }
   canvas.find(found);
   return found;
+}
+
+/** The files that the run of a version made beside it. */
+function reportsOf(node) {
+  const run = node.kind === "run" ? node.id : node.run && node.run.id;
+  return page.graph.edges
+    .filter((edge) => edge.source === run && page.graph.nodes.get(edge.target).kind === "report")
+    .map((edge) => ({ node: page.graph.nodes.get(edge.target), role: "report" }));
 }
 
 function addressed() {

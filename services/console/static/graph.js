@@ -33,6 +33,7 @@ function readNode(raw, folded) {
 function titleOf(raw, kind) {
   const name = String(raw.name || raw.label || raw.id);
   if (kind === "run") return words(name);
+  if (kind === "alias") return name.split("/").pop();
   if (kind === "report") return words(raw.label || name);
   if (kind === "source" || kind === "bucket") return place(name);
   if (kind === "predictions") return name.replace(/-([0-9a-f]{6})[0-9a-f]{10}$/, " $1");
@@ -63,7 +64,7 @@ function lineOf(raw, kind) {
     labeling_job: [raw.state ? words(raw.state) : "", count("items", "items")],
     delivery: [count("delivered", "delivered")],
     labels: [count("submissions", "submissions")],
-    alias: [String(raw.label || "").includes("->") && `now at ${String(raw.label).split("->")[1].trim()}`],
+    alias: [String(raw.label || "").replace(/\/.*->/, "")],
     run: [took(raw)],
     source: [String(raw.name || "").split("/").slice(0, 3).join("/")],
     bucket: [String(raw.name || "").split("/").slice(0, 3).join("/")],

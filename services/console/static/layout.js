@@ -1,7 +1,7 @@
 // Places nodes in layers from left to right: a node stands right of everything it was made from.
 // Layers by longest path, order within a layer by barycentre sweeps, then each node is pulled towards
 // its neighbours as far as its layer leaves room. Long edges pass through invisible way points, so that
-// they go around cards instead of across them.
+// they go around cards instead of across them; those of one card share them.
 
 const CARD = { width: 204, height: 68 };
 const PILL = { width: 132, height: 34 }; // a run: what happened between two versions
@@ -99,30 +99,56 @@ function assignLayers(cells, links) {
 }
 
 function addWayPoints(cells, links) {
+  const isLong = ({ source, target, edge }) => target.layer - source.layer > 1 && edge.role !== "flow";
+  const long = links.filter(isLong);
+  const leaving = countBy(long, (link) => link.source);
+  const arriving = countBy(long, (link) => link.target);
+  const bundles = new Map();
   const routes = new Map();
-  let count = 0;
-  for (const { source, target, edge } of links) {
-    const span = target.layer - source.layer;
-    const bends = count + span > WAY_POINTS_MAX ? 0 : span - 1;
-    let previous = source;
-    const points = [];
-    for (let step = 1; step <= bends; step += 1) {
-      const point = newCell(`${count}`, target.sequence, { width: 0, height: WAY_POINT_HEIGHT });
-      count += 1;
-      point.layer = source.layer + step;
-      point.isWayPoint = true;
-      cells.set(point, point);
-      connect(previous, point);
-      points.push(point);
-      previous = point;
+  for (const link of links) {
+    const { source, target, edge } = link;
+    // A flow leads to nearly everything: its edges show when they are asked for, and take no room.
+    if (edge.role !== "flow" && !isLong(link)) connect(source, target);
+    if (!isLong(link) || cells.size > WAY_POINTS_MAX) {
+      routes.set(edge, []);
+      continue;
     }
-    connect(previous, target);
-    routes.set(edge, points);
+    // Edges that leave, or reach, the same card run together as far as they can.
+    const trunk = leaving.get(source) >= arriving.get(target) ? source : target;
+    if (!bundles.has(trunk)) bundles.set(trunk, new Map());
+    routes.set(edge, along(bundles.get(trunk), source, target, cells));
   }
   return routes;
 }
 
+function along(bundle, source, target, cells) {
+  const points = [];
+  let previous = source;
+  for (let layer = source.layer + 1; layer < target.layer; layer += 1) {
+    if (!bundle.has(layer)) {
+      const point = newCell("", target.sequence, { width: 0, height: WAY_POINT_HEIGHT });
+      point.layer = layer;
+      point.isWayPoint = true;
+      bundle.set(layer, point);
+      cells.set(point, point);
+    }
+    const point = bundle.get(layer);
+    connect(previous, point);
+    points.push(point);
+    previous = point;
+  }
+  connect(previous, target);
+  return points;
+}
+
+function countBy(links, key) {
+  const counts = new Map();
+  for (const link of links) counts.set(key(link), (counts.get(key(link)) || 0) + 1);
+  return counts;
+}
+
 function connect(source, target) {
+  if (source.after.includes(target)) return;
   source.after.push(target);
   target.before.push(source);
 }

@@ -6,6 +6,7 @@ const GROUPS = {
   class: "Classes", split: "Splits", labeled: "Labeled by split", f1: "F1 by class",
   precision: "Precision by class", recall: "Recall by class", support: "Images by class",
 };
+const NEAR_SHOWN = 10;
 const FIRST = ["items", "labeled", "accuracy", "macro_f1", "map50"];
 const SHARES = /(^|[:_])(accuracy|precision|recall|f1|agreement|calibration_error|map50|map)(:|$)/i;
 
@@ -14,7 +15,7 @@ const SHARES = /(^|[:_])(accuracy|precision|recall|f1|agreement|calibration_erro
  * @param {object} node of the graph
  * @param {object} detail of GET /v1/nodes/{id}; {} until it is there
  * @param {object | null} made the node of the run that made it, with its details
- * @param {{inputs: object[], outputs: object[]}} near nodes with the role of their edge
+ * @param {{inputs: object[], outputs: object[], reports: object[]}} near nodes with the role of their edge
  * @param {(id: string) => void} go
  */
 export function showNode(place, node, detail, made, near, go) {
@@ -26,6 +27,7 @@ export function showNode(place, node, detail, made, near, go) {
     ...figures("Figures", all.figures),
     neighbours("Made from", near.inputs, go),
     neighbours("Used by", near.outputs, go),
+    neighbours("Reports", near.reports, go),
     runSection(run, made),
     ...figures("Figures of the run", node.kind === "run" ? {} : made && made.figures),
     tree("Parameters", run.parameters),
@@ -93,18 +95,29 @@ function bars(title, rows, family) {
 function neighbours(title, nodes, go) {
   if (!nodes.length) return "";
   const list = make("ul", "links");
-  for (const { node, role } of nodes) {
-    const link = make("button", `link ${node.kind}`);
-    link.type = "button";
-    link.append(make("i", "dot"), make("span", "what", node.title));
-    if (node.badge) link.append(make("span", "version", node.badge));
-    link.append(make("span", "role", words(role || node.word)));
-    link.addEventListener("click", () => go(node.id));
-    const item = make("li", "");
-    item.append(link);
-    list.append(item);
-  }
-  return section(title, list);
+  const add = (some) => list.append(...some.map((one) => neighbour(one, go)));
+  add(nodes.slice(0, NEAR_SHOWN));
+  const rest = nodes.slice(NEAR_SHOWN);
+  if (!rest.length) return section(title, list);
+  const more = make("button", "more", `${number(rest.length)} more`);
+  more.type = "button";
+  more.addEventListener("click", () => {
+    add(rest);
+    more.remove();
+  });
+  return section(title, list, more);
+}
+
+function neighbour({ node, role }, go) {
+  const link = make("button", `link ${node.kind}`);
+  link.type = "button";
+  link.append(make("i", "dot"), make("span", "what", node.title));
+  if (node.badge) link.append(make("span", "version", node.badge));
+  link.append(make("span", "role", words(role || node.word)));
+  link.addEventListener("click", () => go(node.id));
+  const item = make("li", "");
+  item.append(link);
+  return item;
 }
 
 function runSection(run, made) {

@@ -61,9 +61,9 @@ async def test_items_come_in_pages_in_the_order_to_label(desk: Desk) -> None:
         query = {"limit": "2", "cursor": cursor}
         page = (await desk.client.get(f"/v1/jobs/{JOB}/items", params=query)).json()
         seen += [row["asset"] for row in page["items"]]
-        if page["next"] is None:
+        if page["next_cursor"] is None:
             break
-        cursor = page["next"]
+        cursor = page["next_cursor"]
     assert seen == [asset(number) for number in range(7)]
 
 
@@ -205,6 +205,27 @@ async def test_bulk_keeps_the_good_beside_the_bad(desk: Desk) -> None:
     assert [row["asset"] for row in said["refused"]] == [asset(1), asset(99)]
     assert "class 'sock'" in said["refused"][0]["error"]
     assert (await desk.client.get(f"/v1/jobs/{JOB}")).json()["submitted"] == 2
+
+
+async def test_bulk_names_its_labeler_once_or_per_item(desk: Desk) -> None:
+    await desk.open(await desk.command(2))
+    labels = [
+        {"asset": asset(0), "shapes": []},
+        {"asset": asset(1), "labeler": "bob", "shapes": []},
+    ]
+    path = f"/v1/jobs/{JOB}/labels"
+    nobody = await desk.client.post(path, json={"labels": labels[:1]})
+    assert "a labeler's name" in nobody.json()["refused"][0]["error"]
+    answer = await desk.client.post(path, json={"labeler": "ada", "labels": labels})
+    assert len(answer.json()["accepted"]) == 2
+    page = (await desk.client.get(f"/v1/jobs/{JOB}/items")).json()
+    assert [row["labels"]["labeler"] for row in page["items"]] == ["ada", "bob"]
+
+
+async def test_job_is_stopped_without_a_body_too(desk: Desk) -> None:
+    await desk.open(await desk.command(2))
+    answer = await desk.client.post(f"/v1/jobs/{JOB}/stop")
+    assert (answer.status_code, answer.json()["state"]) == (200, "stopped")
 
 
 async def test_bulk_is_bounded_and_names_each_asset_once(desk: Desk) -> None:

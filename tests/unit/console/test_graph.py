@@ -131,7 +131,7 @@ def test_cards_tell_the_figure_that_matters() -> None:
         "catalogue 012345": "450 images",
         "photos/2024": "s3://customer",
         "j": "1,000 submissions",
-        "c/champion": "now at v2",
+        "champion": "c v2",
     }
     assert made["nodes"][4]["folded"] == 1000
 
