@@ -161,5 +161,3 @@ class AsyncLoopline:
         async with self.session.reports() as reports:
             async for report in reports:
                 yield report
-
-

@@ -71,7 +71,9 @@ def generated() -> str:
             if isinstance(node, ast.ClassDef) and (node.name.endswith("Verbs") or module == "aio"):
                 classes.append(_class(node, module))
             elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
-                imports[f"from loopline.client.{module} import {ast.unparse(node.targets[0])}"] = None
+                imports[f"from loopline.client.{module} import {ast.unparse(node.targets[0])}"] = (
+                    None
+                )
     own = [
         "from collections.abc import Iterator",
         "from loopline.client.aio import AsyncLoopline",
@@ -129,9 +131,16 @@ def _method(node: ast.AsyncFunctionDef) -> str:
 
 
 def _formatted(text: str) -> str:
-    text = text.replace("from __future__ import annotations\n", "from __future__ import annotations\nimport builtins\n", 1)
+    text = text.replace(
+        "from __future__ import annotations\n",
+        "from __future__ import annotations\nimport builtins\n",
+        1,
+    )
     ruff = str(Path(sys.executable).parent / "ruff")
-    for arguments in (["check", "--fix", "-q", "--select", "I,F401", "--ignore-noqa"], ["format", "-q"]):
+    for arguments in (
+        ["check", "--fix", "-q", "--select", "I,F401", "--ignore-noqa"],
+        ["format", "-q"],
+    ):
         text = subprocess.run(
             [ruff, *arguments, "--stdin-filename", "sync.py", "-"],
             input=text, capture_output=True, text=True, check=False, cwd=HERE,

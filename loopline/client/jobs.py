@@ -66,12 +66,9 @@ class JobVerbs:
     ) -> int:
         """Submit the annotations of many items, by asset; return how many were taken."""
         by = labeler or self._session.settings.user
-        entries = [
-            {"asset": asset, "labeler": by, "shapes": list(shapes)}
-            for asset, shapes in labels.items()
-        ]
+        entries = [{"asset": asset, "shapes": list(shapes)} for asset, shapes in labels.items()]
         for start in range(0, len(entries), BULK):
-            body = {"labels": entries[start : start + BULK]}
+            body = {"labeler": by, "labels": entries[start : start + BULK]}
             await self._call("POST", f"/v1/jobs/{job}/labels", json=body)
         return len(entries)
 

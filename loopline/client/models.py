@@ -104,9 +104,7 @@ class ModelVerbs:
         known = ", ".join(entry.name for entry in found.message.files)
         raise NotFound(f"{version} has no file {file!r}; it has {known}", file=file)
 
-    async def predict(
-        self, model: str, images: Sequence[bytes]
-    ) -> predict_pb2.PredictResponse:
+    async def predict(self, model: str, images: Sequence[bytes]) -> predict_pb2.PredictResponse:
         """Ask a served model about encoded images (JPEG, PNG, WebP).
 
         Args:

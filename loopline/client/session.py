@@ -48,9 +48,7 @@ class Session:
         self.log = CommitLog(
             JetStreamLog(client, Stream.COMMITS), settings.workspace, source=source
         )
-        self.bus = Bus(
-            JetStreamOutlet(client), settings.workspace, source=source, clock=self.clock
-        )
+        self.bus = Bus(JetStreamOutlet(client), settings.workspace, source=source, clock=self.clock)
         self.objects = ObjectStore(
             S3Blobs(
                 settings.s3_endpoint,
@@ -119,9 +117,7 @@ class Session:
             clock=self.clock,
         )
 
-    async def http(
-        self, base_url: str, method: str, path: str, **kwargs: Any
-    ) -> httpx.Response:
+    async def http(self, base_url: str, method: str, path: str, **kwargs: Any) -> httpx.Response:
         """Call a service's HTTP API; its errors become ours."""
         if not base_url:
             raise NotFound("this service's address is not known: is the platform running?")
@@ -204,9 +200,7 @@ async def _reports(queue: asyncio.Queue[Msg]) -> AsyncIterator[RunChanged | Reje
             yield RunChanged.FromString(message.data)
 
 
-async def _follow(
-    command_id: str, reports: AsyncIterator[RunChanged | Rejected]
-) -> CommandResult:
+async def _follow(command_id: str, reports: AsyncIterator[RunChanged | Rejected]) -> CommandResult:
     run_id = ""
     async for report in reports:
         if isinstance(report, Rejected):
