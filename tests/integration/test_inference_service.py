@@ -35,8 +35,10 @@ from loopline.contracts import (
 )
 from loopline.contracts.catalog import Stream
 from loopline.contracts.oip.v2 import service_pb2
+from loopline.contracts.permissions import permissions
 from loopline.digests import sha256_hex
 from loopline.embedded import ports
+from loopline.embedded.nats import NatsUser
 from loopline.runtime import admin
 from loopline.runtime.bus import Bus, JetStreamOutlet
 from loopline.store import runs
@@ -53,8 +55,9 @@ from loopline.testing.onnx_models import (
     move_alias,
     solid,
 )
-from loopline.testing.servers import PlatformServers
+from loopline.testing.servers import NatsTestServer, S3TestServer
 
+WORKSPACE = "default"
 ROOT = Path(__file__).parents[2]
 READY_TIMEOUT_S = 60.0
 ACK_WAIT_S = 1.0  # so that a killed worker's message comes again before a test loses patience
@@ -81,7 +84,6 @@ class Process:
 class Platform:
     """A workspace of its own on shared servers, and the processes started in it."""
 
-    workspace: str
     env: dict[str, str]
     folder: Path
     log: CommitLog
@@ -135,12 +137,21 @@ class Platform:
 
 
 @pytest.fixture
+def bus_server(nats_server_with: Callable[..., NatsTestServer]) -> NatsTestServer:
+    """A bus where inference may do what the catalog lets it, and no more."""
+    allowed = permissions("inference", workspace=WORKSPACE)
+    return nats_server_with(
+        NatsUser("admin", "secret"),
+        NatsUser("inference", "secret", allowed.publish, allowed.subscribe),
+    )
+
+
+@pytest.fixture
 async def platform(
-    platform_servers: PlatformServers, s3_bucket: str, tmp_path: Path
+    bus_server: NatsTestServer, s3_server: S3TestServer, s3_bucket: str, tmp_path: Path
 ) -> AsyncIterator[Platform]:
-    workspace = f"w{uuid4().hex[:12]}"
-    s3 = platform_servers.s3
-    client = await nats.connect(platform_servers.nats.url)
+    s3, workspace = s3_server, WORKSPACE
+    client = await nats.connect(bus_server.url, user=bus_server.user, password=bus_server.password)
     js = client.jetstream()
     await admin.declare(js, workspace)
     for event in (catalog.APPLY_MODEL, catalog.PREDICT_CHUNK, catalog.JOIN_PREDICTIONS):
@@ -149,7 +160,9 @@ async def platform(
         await js.add_consumer(event.stream, _sooner(known))
     env = {
         "LOOPLINE_WORKSPACE": workspace,
-        "LOOPLINE_NATS_URL": platform_servers.nats.url,
+        "LOOPLINE_NATS_URL": bus_server.url,
+        "LOOPLINE_NATS_USER": "inference",
+        "LOOPLINE_NATS_PASSWORD": "secret",
         "LOOPLINE_S3_ENDPOINT": s3.endpoint,
         "LOOPLINE_S3_ACCESS_KEY": s3.access_key,
         "LOOPLINE_S3_SECRET_KEY": s3.secret_key,
@@ -161,7 +174,6 @@ async def platform(
     blobs = S3Blobs(s3.endpoint, s3.access_key, s3.secret_key, s3_bucket)
     outlet = JetStreamOutlet(client)
     platform = Platform(
-        workspace,
         env,
         tmp_path,
         CommitLog(JetStreamLog(client, Stream.COMMITS), workspace, source="test"),
@@ -270,30 +282,34 @@ async def test_a_swap_under_load_fails_no_request(platform: Platform) -> None:
 
 
 async def test_it_follows_on_after_the_bus_was_away(
-    platform: Platform, platform_servers: PlatformServers
+    platform: Platform, bus_server: NatsTestServer
 ) -> None:
     await platform.deploy(0.1)
     process = await platform.start()
-    platform_servers.nats.process.restart()
+    bus_server.process.restart()
     with asking(process) as ask:
         assert (await asyncio.to_thread(ask)).model_version == "1"
         await until(lambda: deployed(platform), True)
         await until(lambda: version(ask), "2")
 
 
-async def test_sigterm_answers_open_requests_and_ends(platform: Platform) -> None:
+async def test_sigterm_ends_it_in_order(platform: Platform) -> None:
     await platform.deploy()
     process = await platform.start()
     with asking(process) as ask:
-        open_requests = [asyncio.create_task(asyncio.to_thread(ask)) for _ in range(8)]
-        await asyncio.gather(*open_requests)
+        assert await status(ask) == grpc.StatusCode.OK
+        started = time.monotonic()
         assert await asyncio.to_thread(process.stop) == 0
+        assert time.monotonic() - started < 10, platform.output()
+        assert await status(ask) == grpc.StatusCode.UNAVAILABLE
     assert "service_stopped" in platform.output()
 
 
 # --- batch apply
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_worker_that_is_killed_changes_nothing_in_the_predictions(
     platform: Platform,
 ) -> None:

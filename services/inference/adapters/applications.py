@@ -48,7 +48,6 @@ from services.inference.domain.application import (
 )
 from services.inference.domain.classification import prediction
 from services.inference.domain.model import VersionKey
-from services.inference.domain.selection import Selection
 
 MODEL: Final = ArtefactKind.ARTEFACT_KIND_MODEL
 DATASET: Final = ArtefactKind.ARTEFACT_KIND_DATASET
@@ -220,6 +219,9 @@ class Applications:
         return await self._log.commit(PREDICTIONS_COMMITTED, build, name=plan.predictions)
 
     async def _selected(self, application: Application) -> list[str]:
+        # Imported here: the rules' compiler costs every start 0.5 s, and most never apply a model.
+        from services.inference.domain.selection import Selection
+
         selection = Selection(application.where)
         tree = await self._items.open(application.dataset.message.tree.root_object)
         return [
