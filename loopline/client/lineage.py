@@ -6,6 +6,9 @@ from typing import Any
 from urllib.parse import quote
 
 from loopline.client.session import Session
+from loopline.contracts import BucketLocation
+from loopline.store.connections import find_connection
+from loopline.store.verify import VerifyReport, verify
 
 
 class LineageVerbs:
@@ -22,6 +25,17 @@ class LineageVerbs:
     async def node(self, node: str) -> dict[str, Any]:
         """Return one node, "dataset:catalogue@1"; NotFound if there is none of that id."""
         return await self._get(f"/v1/nodes/{quote(node, safe=':@/')}", {})
+
+    async def verify(self, connection: str, bucket: str, prefix: str = "") -> VerifyReport:
+        """Walk every object below a place of a customer's storage and prove its chain from the log.
+
+        Raises:
+            Rejected: The connection is not configured here, or the bucket refuses its key.
+        """
+        session = self._session
+        found = find_connection(session.settings.connections_file, connection)
+        place = BucketLocation(connection=connection, bucket=bucket, prefix=prefix)
+        return await verify(session.log, session.objects, found.bucket(bucket), place)
 
     async def _get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
         session = self._session

@@ -37,6 +37,7 @@ from loopline.store.deadletters import DeadLetter
 from loopline.store.fsck import FsckReport, GcReport
 from loopline.store.items import Item
 from loopline.store.trees import Diff
+from loopline.store.verify import VerifyReport
 
 
 class DatasetVerbs:
@@ -58,7 +59,9 @@ class DatasetVerbs:
         """Return one version; NotFound if there is none of that name, number or tag."""
         return self._portal.call(self._client.get(version))
 
-    def items(self, version: str, columns: builtins.list[str] | None = None) -> Iterator[Item]:
+    def items(
+        self, version: str, columns: builtins.list[str] | None = None
+    ) -> Iterator[Item]:
         """Yield a version's items, sorted by asset; only these columns are read if named."""
         return self._portal.iterate(self._client.items(version, columns))
 
@@ -116,7 +119,9 @@ class ModelVerbs:
         """Write a file of a model version ("model.onnx") to `path`; return its size in bytes."""
         return self._portal.call(self._client.download(version, file, path))
 
-    def predict(self, model: str, images: Sequence[bytes]) -> predict_pb2.PredictResponse:
+    def predict(
+        self, model: str, images: Sequence[bytes]
+    ) -> predict_pb2.PredictResponse:
         """Ask a served model about encoded images (JPEG, PNG, WebP).
 
         Args:
@@ -245,6 +250,14 @@ class LineageVerbs:
         """Return one node, "dataset:catalogue@1"; NotFound if there is none of that id."""
         return self._portal.call(self._client.node(node))
 
+    def verify(self, connection: str, bucket: str, prefix: str = "") -> VerifyReport:
+        """Walk every object below a place of a customer's storage and prove its chain from the log.
+
+        Raises:
+            Rejected: The connection is not configured here, or the bucket refuses its key.
+        """
+        return self._portal.call(self._client.verify(connection, bucket, prefix))
+
 
 class StorageVerbs:
     """Checks of the platform's object storage."""
@@ -259,7 +272,9 @@ class StorageVerbs:
 
     def gc(self, *, dry_run: bool = True, grace_days: float = 7.0) -> GcReport:
         """Remove garbage older than `grace_days`, or say what would be removed."""
-        return self._portal.call(self._client.gc(dry_run=dry_run, grace_days=grace_days))
+        return self._portal.call(
+            self._client.gc(dry_run=dry_run, grace_days=grace_days)
+        )
 
 
 class LooplineVerbs:
@@ -349,7 +364,9 @@ class LooplineVerbs:
             self._client.apply(model, dataset, where=where, wait=wait, pool=pool)
         )
 
-    def predict(self, model: str, images: Sequence[Path]) -> predict_pb2.PredictResponse:
+    def predict(
+        self, model: str, images: Sequence[Path]
+    ) -> predict_pb2.PredictResponse:
         """Ask a served model about image files; see `ModelVerbs.predict`."""
         return self._portal.call(self._client.predict(model, images))
 

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from loopline.errors import Rejected
 from loopline.names import Name
 from loopline.store.blobs import S3Blobs
-
-
-class Connection(BaseModel, frozen=True):
-    """A customer's object storage: where, and with which key."""
-
-    endpoint: str
-    access_key: str
-    secret_key: SecretStr
-    secure: bool = False
+from loopline.store.connections import Connection, find_connection
 
 
 class ServiceSettings(BaseSettings):
@@ -63,26 +53,11 @@ class ServiceSettings(BaseSettings):
         Raises:
             Rejected: None of that name is configured.
         """
-        known = {}
-        if self.connections_file is not None and self.connections_file.exists():
-            known = json.loads(self.connections_file.read_text())
-        if name not in known:
-            raise Rejected(
-                f"there is no connection {name!r}; configured are {sorted(known) or 'none'}",
-                connection=name,
-            )
-        return Connection.model_validate(known[name])
+        return find_connection(self.connections_file, name)
 
     def customer_blobs(self, name: str, bucket: str) -> S3Blobs:
         """Return a bucket of the customer's connection `name`; Rejected if it is not configured."""
-        connection = self.connection(name)
-        return S3Blobs(
-            connection.endpoint,
-            connection.access_key,
-            connection.secret_key.get_secret_value(),
-            bucket,
-            secure=connection.secure,
-        )
+        return self.connection(name).bucket(bucket)
 
     def sqlite_url(self, service: str) -> str:
         """Return the projection's database URL."""
