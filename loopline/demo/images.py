@@ -70,7 +70,7 @@ class CatalogueTruth:
         test: Class by key, of the frozen test split, also in the CSV file.
         unlabeled: Class by key, of the images whose labels only the labelers know.
         planted: Reason for the drop by key, of the bad files.
-        classes_by_asset: Class by sha256 of the bytes, of every good image.
+        classes_by_asset: Class by sha256 of the bytes, of every good image and altered copy.
     """
 
     prefix: str
@@ -222,14 +222,23 @@ def _catalogue(pictures: Sequence[Picture], prefix: str) -> tuple[list[_Object],
         test=by_part["test"],
         unlabeled=by_part["unlabeled"],
         planted={_planted_key(prefix, bad): bad.reason for bad in planted},
-        classes_by_asset={
-            hashlib.sha256(picture.data).hexdigest(): picture.class_name for picture in good
-        },
+        classes_by_asset=_classes_by_asset(good, planted),
     )
     objects = [_object(key, picture.data) for key, picture in zip(keys, good, strict=True)]
     objects += [_object(_planted_key(prefix, bad), bad.data) for bad in planted]
     objects.append(_Object(LABELS_KEY, _labels_csv(truth), "text/csv"))
     return objects, truth
+
+
+def _classes_by_asset(good: Sequence[Picture], planted: Sequence[Planted]) -> dict[str, str]:
+    """The class of whatever an import may keep: an image, or the altered copy that it missed."""
+    by_file = {picture.file: picture.class_name for picture in good}
+    classes = {
+        hashlib.sha256(bad.data).hexdigest(): by_file[bad.name.partition("/")[2]]
+        for bad in planted
+        if bad.reason == "near_duplicate"
+    }
+    return classes | {hashlib.sha256(p.data).hexdigest(): p.class_name for p in good}
 
 
 def _file_name(number: int, picture: Picture) -> str:
