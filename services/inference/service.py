@@ -113,12 +113,12 @@ class Inference(Service):
                 result = ChunkResult(known.result_digest, dict(known.counts))
             else:
                 result = await self.applications.predict(plan, command.index)
-        is_last = await self.chunks.complete(
-            plan.work_id, command.index, len(plan.chunks), result.digest, result.counts
-        )
-        # Chunks are handed out in order: the last index done says about how far the run is.
+        # Chunks are handed out in order: the last index done says about how far the run is. Told
+        # before the chunk counts as done, so that it never comes after the report of the join.
         await self._report(plan, done=plan.images_through(command.index))
-        if is_last:
+        if await self.chunks.complete(
+            plan.work_id, command.index, len(plan.chunks), result.digest, result.counts
+        ):
             await self._join(plan, command.plan_digest)
 
     @work(catalog.JOIN_PREDICTIONS)
