@@ -22,7 +22,7 @@ from services.ingest.adapters.fetching import Fetcher
 from services.ingest.adapters.joining import Joiner
 from services.ingest.adapters.planning import Planner
 from services.ingest.domain.plan import Plan, decode_slice, encode_findings
-from services.ingest.domain.ports import ImageSource
+from services.ingest.domain.ports import Sources
 from services.ingest.settings import IngestSettings
 
 CHUNKS_AT_ONCE = 2  # one fetches while the other decodes; both share the fetcher's threads
@@ -39,6 +39,7 @@ class Ingest(Service):
         """Make the threads that fetch and decode."""
         settings = self.settings
         cv2.setNumThreads(1)  # the fetcher's threads are the parallelism
+        self.sources: Sources = settings.customer_blobs
         self.planner = Planner(self.objects, settings, self.code_digest, self.clock)
         self.fetcher = Fetcher(
             self.objects,
@@ -58,10 +59,6 @@ class Ingest(Service):
         """Let the threads go."""
         self.fetcher.close()
 
-    def source(self, connection: str, bucket: str) -> ImageSource:
-        """Return a customer's bucket; Rejected if the connection is not configured."""
-        return self.settings.customer_blobs(connection, bucket)
-
     @work(catalog.IMPORT_IMAGES)
     async def on_import_images(self, command: ImportImages, delivery: Delivery) -> None:
         """Survey the bucket, plan, and hand out the chunks."""
@@ -69,7 +66,7 @@ class Ingest(Service):
         title = f"{command.dataset} from {command.source.connection}/{command.source.bucket}"
         async with self._telling(catalog.IMPORT_IMAGES, delivery, command_run_id, title):
             request = request_of(command, self.settings, delivery.source)
-            source = self.source(request.connection, request.bucket)
+            source = self.sources(request.connection, request.bucket)
             survey = await self.planner.survey(request, source)
             done = await self.log.find_run(
                 catalog.DATASET_COMMITTED, survey.run_id, name=request.dataset
@@ -115,7 +112,7 @@ class Ingest(Service):
         """Do one slice; return the object digest of what was found."""
         request = plan.request
         entries = decode_slice(await self.objects.get(Area.PLANS, plan.slices[index]))
-        source = self.source(request.connection, request.bucket)
+        source = self.sources(request.connection, request.bucket)
         findings = await self.fetcher.fetch(entries, source, request.rules)
         return await self.objects.put(Area.PLANS, encode_findings(findings))
 

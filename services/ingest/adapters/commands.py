@@ -6,7 +6,7 @@ from loopline.contracts import ImportImages, ImportRules
 from loopline.errors import Rejected
 from loopline.names import validate_name
 from services.ingest.domain.checks import Rules
-from services.ingest.domain.duplicates import MAX_BITS
+from services.ingest.domain.hash_index import MAX_BITS
 from services.ingest.domain.request import Request
 from services.ingest.domain.splits import Shares
 from services.ingest.settings import IngestSettings

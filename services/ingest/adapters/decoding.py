@@ -19,8 +19,8 @@ from loopline.vision.images import UInt8Image, decode
 from services.ingest.domain.drops import Reason, Unfit
 from services.ingest.domain.perceptual import THUMBPRINT_SIDE_PX
 
-# Averaging 2x2 pixels or more into each of the thumbprint's hides how a decoder scales.
-MIN_REDUCED_SIDE_PX: Final = 2 * THUMBPRINT_SIDE_PX
+# A reduced image may have a padded last row and column: the more there are, the less they matter.
+MIN_REDUCED_SIDE_PX: Final = 4 * THUMBPRINT_SIDE_PX
 _REDUCED: Final = (
     (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
     (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),

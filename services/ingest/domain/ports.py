@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from loopline.store.blobs import BlobInfo
@@ -26,3 +26,7 @@ class ImageSource(Protocol):
             NotFound: There is no such object.
         """
         ...
+
+
+Sources = Callable[[str, str], ImageSource]
+"""Return a bucket by the names of its connection and its own; Rejected if there is no such one."""
