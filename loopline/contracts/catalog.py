@@ -322,6 +322,21 @@ def dead_subject(workspace: str, service: str, key: str) -> str:
     return f"{PREFIX}.{workspace}.dead.{service}.{key}"
 
 
+def retry_subject(workspace: str, service: str, key: str) -> str:
+    """Return the subject on which a dead reaction to a commit is given to its service again.
+
+    A commit cannot go back on its own subject: publishing it twice would make another version.
+    """
+    return f"{PREFIX}.{workspace}.retry.{service}.{key}"
+
+
+def retry_durable(workspace: str, service: str) -> str:
+    """Return the name of a service's durable of retried reactions."""
+    return f"{workspace}_{service}_retry"
+
+
+RETRY = Durable("", ack_wait_s=LONG)
+"""Limits of every service's durable of retried reactions."""
 DEAD_WILDCARD = f"{PREFIX}.*.dead.*.*"
 ADVISORY_WILDCARD = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
 ADVISORY_DURABLE = "router_delivery_exhausted"
@@ -334,4 +349,7 @@ def subjects(stream: Stream) -> list[str]:
         return [DEAD_WILDCARD]
     if stream == Stream.ADVISORIES:
         return [ADVISORY_WILDCARD]
-    return sorted({event.subject("*") for event in EVENTS if event.stream == stream})
+    found = {event.subject("*") for event in EVENTS if event.stream == stream}
+    if stream == Stream.WORK:
+        found.add(retry_subject("*", "*", "*"))
+    return sorted(found)

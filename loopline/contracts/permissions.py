@@ -36,6 +36,7 @@ def permissions(service: str, pools: tuple[str, ...] = (DEFAULT_POOL,), workspac
     publish = {*own, *reading, *consuming, "$JS.API.INFO"}
     if service in catalog.SERVICES:
         publish.add(f"{catalog.PREFIX}.{workspace}.dead.{service}.>")
+        publish.update(_consuming(Stream.WORK, catalog.retry_durable(workspace, service)))
     if service == "router":
         publish.update(_consuming(Stream.ADVISORIES, catalog.ADVISORY_DURABLE))
         publish.update(f"$JS.API.STREAM.MSG.GET.{stream}" for stream in Stream)
@@ -87,6 +88,7 @@ def _dead_letters() -> list[str]:
     work = [e.subject("*") for e in EVENTS if e.stream in (Stream.WORK, Stream.RELABEL)]
     return [
         *work,
+        catalog.retry_subject("*", "*", "*"),
         *_following(Stream.DEAD),
         *_reading(Stream.DEAD),
         f"$JS.API.STREAM.MSG.GET.{Stream.DEAD}",

@@ -80,6 +80,18 @@ async def declare(
                         max_ack_pending=durable.max_ack_pending,
                     ),
                 )
+    for service in catalog.SERVICES:
+        await js.add_consumer(
+            Stream.WORK,
+            ConsumerConfig(
+                durable_name=catalog.retry_durable(workspace, service),
+                filter_subject=catalog.retry_subject(workspace, service, "*"),
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=catalog.RETRY.ack_wait_s,
+                max_deliver=catalog.RETRY.max_deliver,
+                max_ack_pending=catalog.RETRY.max_ack_pending,
+            ),
+        )
     await js.add_consumer(
         Stream.ADVISORIES,
         ConsumerConfig(

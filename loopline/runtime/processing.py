@@ -7,7 +7,7 @@ in each. Poison is dead-lettered with its reason and never blocks a queue.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -69,6 +69,11 @@ class Processor:
         self._handler = handler
         self._dead = dead
 
+    @property
+    def stream(self) -> catalog.Stream:
+        """Where the messages are."""
+        return self.event.stream
+
     async def process(self, message: Msg) -> None:
         """Handle one message and settle it. Never raises but for cancellation."""
         current_handler.set(f"on_{self.event.key}")
@@ -111,7 +116,7 @@ class Processor:
             event_id=envelope.id,
             source=envelope.source,
             subject=message.subject,
-            sequence=meta.sequence.stream,
+            sequence=int((message.headers or {}).get("Loopline-Dead-Sequence", meta.sequence.stream)),
             attempt=meta.num_delivered,
             traceparent=envelope.traceparent,
         )
@@ -132,6 +137,29 @@ class Processor:
             delay = error.retry_after_s
         await message.nak(delay=delay)
         return "retry"
+
+
+class Retries:
+    """Handles retried reactions of one service: the subject's last token says which.
+
+    Args:
+        processors: The service's reactions to commits, by event key.
+    """
+
+    stream = catalog.Stream.WORK
+    durable = catalog.RETRY
+
+    def __init__(self, processors: Mapping[str, Processor]) -> None:
+        self._processors = processors
+
+    async def process(self, message: Msg) -> None:
+        """Hand the message to the handler it died in; one that is gone terminates it."""
+        key = message.subject.rpartition(".")[2]
+        processor = self._processors.get(key)
+        if processor is None:
+            await terminate(message, f"no handler of {key} here")
+        else:
+            await processor.process(message)
 
 
 def describe(error: Exception) -> str:

@@ -25,7 +25,7 @@ def subscribe(
     """Add a subscriber that hands each message of the durable to `processor`."""
     subscriber = broker.subscriber(
         subject,
-        stream=JStream(processor.event.stream, declare=False),
+        stream=JStream(processor.stream, declare=False),
         durable=durable_name,
         # FastStream's own default here is not the connection's prefix, which permissions are made for.
         inbox_prefix=inbox_prefix + b".",

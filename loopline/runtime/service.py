@@ -20,12 +20,12 @@ from faststream.security import SASLPlaintext
 from nats.aio.client import Client
 
 from loopline.clock import Clock, SystemClock
-from loopline.contracts import Agent, Environment
+from loopline.contracts import Agent, Environment, catalog
 from loopline.contracts.catalog import DEFAULT_POOL, Event, Stream
 from loopline.runtime import http, reactions, telemetry
 from loopline.runtime.bus import Bus, JetStreamOutlet, Outlet
 from loopline.runtime.chunks import Chunks
-from loopline.runtime.processing import Handler, Processor, StreamDeadLetters
+from loopline.runtime.processing import Handler, Processor, Retries, StreamDeadLetters
 from loopline.runtime.settings import ServiceSettings
 from loopline.runtime.worker import Worker
 from loopline.store import runs
@@ -171,6 +171,7 @@ class Host:
         settings = self.service.settings
         await self.service.start()
         self._start_workers()
+        self._start_retries()
         await self._start_reactions()
         self._http = http.HttpServer(
             self.service.api(), self._unready, settings.http_host, settings.http_port
@@ -204,6 +205,21 @@ class Host:
             )
             processor = self._processor(event, getattr(service, name))
             worker = Worker(self._client, processor, durable, concurrency or service.settings.concurrency)
+            worker.start()
+            self._workers.append(worker)
+
+    def _start_retries(self) -> None:
+        """Take reactions that died and were put back by a person (`loopline dead retry`)."""
+        service = self.service
+        marked = {**service.reactions(), **{n: e for n, (e, _) in service.works().items()}}
+        processors = {
+            event.key: self._processor(event, getattr(service, name))
+            for name, event in marked.items()
+            if event.stream == Stream.COMMITS
+        }
+        if processors:
+            name = catalog.retry_durable(service.settings.workspace, service.name)
+            worker = Worker(self._client, Retries(processors), name, service.settings.concurrency)
             worker.start()
             self._workers.append(worker)
 

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext as JS
 
-from loopline.runtime.processing import Processor
+from loopline.runtime.processing import Processor, Retries
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ class Worker:
     """Pulls one durable consumer and runs at most `concurrency` messages at once."""
 
     def __init__(
-        self, client: Client, processor: Processor, durable_name: str, concurrency: int
+        self, client: Client, processor: Processor | Retries, durable_name: str, concurrency: int
     ) -> None:
         self._js = client.jetstream()
         self._flush = client.flush
@@ -75,7 +75,7 @@ class Worker:
             await self._slots.acquire()
             try:
                 if self._subscription is None:
-                    stream = self._processor.event.stream
+                    stream = self._processor.stream
                     self._subscription = await self._js.pull_subscribe_bind(
                         durable=self._durable_name, stream=stream
                     )

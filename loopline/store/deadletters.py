@@ -2,7 +2,8 @@
 
 The runtime buries what a handler refused, the router what killed its worker every time
 (`Loopline-Dead-*` headers say why, whence and how often). A command goes back on the subject it
-came from. A commit cannot: publishing it again would make another version.
+came from. A commit cannot, since publishing it again would make another version: it goes to the one
+service whose reaction failed.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ class DeadLetter:
 
     @property
     def retryable(self) -> bool:
-        """Whether it can go back on its subject: commands can, commits cannot."""
-        return self.stream in QUEUES
+        """Whether it can be tried again: a command on its subject, a reaction on its service's own."""
+        return self.stream in (*QUEUES, Stream.COMMITS)
 
     def body(self) -> dict[str, Any]:  # JSON
         """Return the message as JSON; what cannot be decoded is shown as text, with the reason."""
@@ -129,23 +130,28 @@ class DeadLetters:
         raise NotFound(f"there is no dead letter {sequence}", sequence=sequence)
 
     async def retry(self, sequence: int) -> DeadLetter:
-        """Put a dead letter back on the subject it came from, and remove it from the dead.
+        """Have a dead letter handled again, and remove it from the dead.
+
+        A command goes back on the subject it came from; a reaction to a commit goes to the one service
+        that failed at it, for a commit is never published twice.
 
         Raises:
             NotFound: There is none of that number.
-            Rejected: It is a commit: publishing it again would make another version.
+            Rejected: It was on no queue and is no reaction to a commit.
             Transient: The bus does not confirm; nothing is lost.
         """
         letter = await self.show(sequence)
         if not letter.retryable:
-            raise Rejected(
-                f"dead letter {sequence} is the reaction of {letter.service} to a commit on "
-                f"{letter.subject}; a commit is not published twice: ask for the work itself",
-                sequence=sequence,
-            )
+            raise Rejected(f"dead letter {sequence} was on {letter.stream}, which cannot be retried")
+        subject, stream = letter.subject, letter.stream
+        own: dict[str, str] = {}
+        if letter.stream == Stream.COMMITS:
+            subject = catalog.retry_subject(self._workspace, letter.service, letter.event)
+            stream = Stream.WORK
+            own = {f"{_PREFIX}Sequence": str(letter.stream_sequence)}
         # An id of its own: the first message's may still be within the stream's window.
-        headers = {**letter.headers, "Nats-Msg-Id": f"retry/{sequence}"}
-        await self._outlet.publish(letter.subject, letter.data, headers, letter.stream)
+        headers = {**letter.headers, **own, "Nats-Msg-Id": f"retry/{sequence}"}
+        await self._outlet.publish(subject, letter.data, headers, stream)
         await self.discard(sequence)
         return letter
 

@@ -26,6 +26,7 @@ from loopline.runtime.service import Host, Service, build, connect, on, work
 from loopline.runtime.settings import ServiceSettings
 from loopline.store import runs
 from loopline.store.commits import CommitLog, Committed
+from loopline.store.deadletters import DeadLetters
 from loopline.store.logstore import JetStreamLog
 from loopline.testing.servers import NatsTestServer
 
@@ -41,12 +42,15 @@ class Probe(Service):
         self.datasets: list[int] = []
         self.chunks_seen: list[tuple[int, int]] = []
         self.failures = 0
+        self.cured = False
+        self.sequences: list[int] = []
         self.slow = asyncio.Event()
 
     @on(catalog.DATASET_COMMITTED)
     async def on_dataset_committed(self, event: DatasetCommitted, delivery: Delivery) -> None:
-        if event.commit.artefact.name == "poison":
+        if event.commit.artefact.name == "poison" and not self.cured:
             raise Rejected("poison is not a dataset")
+        self.sequences.append(delivery.sequence)
         self.datasets.append(event.commit.artefact.version)
 
     @work(catalog.ROUTE_CHUNK)
@@ -159,6 +163,22 @@ async def test_poison_goes_to_the_dead_letters_and_blocks_nothing(
         while not (found := await dead.last(subject)):
             await asyncio.sleep(0.01)
     assert found[0].headers["Loopline-Dead-Reason"] == "poison is not a dataset"
+
+
+async def test_a_dead_reaction_can_be_retried_once_its_cause_is_gone(
+    host: Host, client: Client, workspace: str
+) -> None:
+    poison = await commit(host.service.log, "poison", 1)
+    letters = DeadLetters(client, workspace)
+    async with asyncio.timeout(5):
+        while not (found := await letters.list()):
+            await asyncio.sleep(0.01)
+    probe(host).cured = True
+    await letters.retry(found[0].sequence)
+    await until(lambda: probe(host).sequences == [poison.sequence])
+    assert await letters.list() == []
+    history = await host.service.log.history(catalog.DATASET_COMMITTED, name="poison")
+    assert len(history) == 1
 
 
 async def test_a_transient_failure_is_delivered_again(host: Host) -> None:

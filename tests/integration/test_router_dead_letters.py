@@ -17,7 +17,7 @@ from loopline.contracts import RouteChunk, catalog
 from loopline.contracts.catalog import Stream
 from loopline.contracts.permissions import permissions
 from loopline.embedded.nats import NatsUser
-from loopline.errors import NotFound, Rejected
+from loopline.errors import NotFound
 from loopline.runtime import admin
 from loopline.runtime.bus import Bus, JetStreamOutlet
 from loopline.store.blobs import MemoryBlobs
@@ -158,7 +158,7 @@ async def test_retry_puts_the_message_back_once(
         await letters.retry(letter.sequence)
 
 
-async def test_commit_is_not_published_twice(client: Client, letters: DeadLetters) -> None:
+async def test_a_dead_reaction_goes_to_its_service_and_the_commit_is_not_published_twice(client: Client, letters: DeadLetters) -> None:
     headers = {
         "Loopline-Dead-Stream": "COMMITS",
         "Loopline-Dead-Sequence": "1",
@@ -173,9 +173,12 @@ async def test_commit_is_not_published_twice(client: Client, letters: DeadLetter
         "undecodable": "the type 'nobody.knows' is not known",
         "text": "�bytes",
     }
-    with pytest.raises(Rejected, match="a commit is not published twice"):
-        await letters.retry(letter.sequence)
+    await letters.retry(letter.sequence)
     await letters.discard(letter.sequence)
-    await letters.discard(letter.sequence)
+    [back] = await JetStreamLog(client, Stream.WORK).last(
+        catalog.retry_subject("default", "router", "dataset_committed")
+    )
+    assert back.headers["Loopline-Dead-Sequence"] == "1"
+    assert await JetStreamLog(client, Stream.COMMITS).last_sequence() == 0
     assert await letters.list() == []
     assert await letters.list(service="trainer") == []
