@@ -32,6 +32,7 @@ from services.annotate.adapters.items import ItemRows, ItemState
 from services.annotate.adapters.jobs import Jobs
 from services.annotate.adapters.messages import state_of
 from services.annotate.adapters.notifications import notification_of
+from services.annotate.adapters.progress import job_changed, labels_submitted
 from services.annotate.adapters.provenance import Provenance, person
 from services.annotate.adapters.settlement import Settlement
 from services.annotate.adapters.sources import JobSources
@@ -103,26 +104,34 @@ class Annotate(Service):
     @work(catalog.OPEN_LABELING_JOB)
     async def on_open_labeling_job(self, command: OpenLabelingJob, delivery: Delivery) -> None:
         """Open a labeling job; the same command again changes nothing."""
-        opened = await self.jobs.open(command)
-        log.info("labeling_job_open", job=command.job, version=opened.ref.version)
+        job = await self.jobs.open(command)
+        if state_of(job.message.state) is State.IN_PROGRESS:
+            await self.bus.report(job_changed(job.commit.run.id, job.message))
 
     @work(catalog.LABELING_JOB_COMMITTED, concurrency=WEBHOOKS_AT_ONCE)
     async def on_labeling_job_committed(
         self, event: LabelingJobCommitted, delivery: Delivery
     ) -> None:
         """Keep the labels of a stopped job, then tell the job's webhook."""
-        if state_of(event.state) is State.STOPPED:
-            await self._settle(event.commit.artefact.name)
+        name, state = event.commit.artefact.name, state_of(event.state)
+        if state is State.STOPPED:
+            await self._settle(name)
+        if state.over and delivery.attempt == 1:
+            await self._report_end(event, delivery.sequence)
         notification = notification_of(event)
         if notification is not None:
-            await self._notify(event.commit.artefact.name, notification, delivery.attempt)
+            await self._notify(name, notification, delivery.attempt)
 
     @work(catalog.LABELS_SUBMITTED, concurrency=LABELS_AT_ONCE)
     async def on_labels_submitted(self, event: LabelsSubmitted, delivery: Delivery) -> None:
         """Commit the dataset's next version once every item of the job has labels."""
         await self.projector.wait_applied(delivery.sequence, self.settings.projection_wait_s)
         job = await self.board.job(event.job)
-        if job is not None and _needs_settling(job, delivery.sequence):
+        if job is None:
+            return
+        if (progress := labels_submitted(job)) is not None:
+            await self.bus.report(progress)
+        if _needs_settling(job, delivery.sequence):
             await self._settle(event.job, delivery.sequence)
 
     def api(self) -> FastAPI:
@@ -253,6 +262,12 @@ class Annotate(Service):
                     await self._settle(job.name)
                 except LooplineError as error:
                     log.warning("settlement_left", job=job.name, reason=error.message)
+
+    async def _report_end(self, event: LabelingJobCommitted, sequence: int) -> None:
+        await self._seen(sequence)
+        job = await self.board.job(event.commit.artefact.name)
+        if job is not None:
+            await self.bus.report(job_changed(job.run_id, event))
 
     async def _notify(self, job: str, notification: Notification, attempt: int) -> None:
         """Make one attempt; a failed one is made again by redelivery, until the schedule ends."""

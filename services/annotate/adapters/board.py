@@ -49,6 +49,7 @@ jobs = Table(
     Column("version", BigInteger, nullable=False),
     Column("sequence", BigInteger, nullable=False),
     Column("digest", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False),
     Column("state", String, nullable=False),
     Column("specification", LargeBinary, nullable=False),
     Column("opened_at", String, nullable=False),
@@ -77,6 +78,7 @@ class Job:
 
     Attributes:
         sequence: Where in the log its last commit stands.
+        run_id: The run that opened it.
         submitted: Items that have a submission.
         settled_sequence: The last submission that is in the dataset; 0 while the job runs.
     """
@@ -85,6 +87,7 @@ class Job:
     version: int
     sequence: int
     digest: str
+    run_id: str
     state: State
     specification: OpenLabelingJob
     opened_at: str
@@ -132,6 +135,7 @@ def _apply_job(connection: Connection, committed: Committed[LabelingJobCommitted
     opened = {
         "job": commit.artefact.name,
         "digest": commit.artefact.digest,
+        "run_id": commit.run.id,
         "specification": message.specification.SerializeToString(),
         "opened_at": changed["changed_at"],
         "submitted": 0,
@@ -216,6 +220,7 @@ def _job_of(row: RowMapping) -> Job:
         version=row["version"],
         sequence=row["sequence"],
         digest=row["digest"],
+        run_id=row["run_id"],
         state=State(row["state"]),
         specification=OpenLabelingJob.FromString(bytes(row["specification"])),
         opened_at=row["opened_at"],

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format
 
-from loopline.contracts import JobState, NotificationSent, OpenLabelingJob, RunKind, catalog
+from loopline.contracts import (
+    JobState,
+    NotificationSent,
+    OpenLabelingJob,
+    RunKind,
+    RunState,
+    catalog,
+)
 from loopline.errors import NotFound, Rejected, Transient
 from loopline.store.items import Item, Shape
 from loopline.store.objects import Area
@@ -323,6 +330,24 @@ async def test_webhook_is_told_of_opening_and_completion(desk: Desk) -> None:
     assert second["type"] == "labeling_job.completed"
     assert second["data"]["labeled"]["version"] == 2
     assert second["data"]["figures"]["agreement"] == 0
+
+
+async def test_progress_is_told_from_the_first_item_to_the_last(desk: Desk) -> None:
+    opened = await desk.open(await desk.command(2))
+    for number in range(2):
+        await desk.label(number)
+        await desk.handle_submissions()
+    job = await desk.job()
+    await desk.service.on_labeling_job_committed(job.message, delivery(job.sequence))
+    reports = desk.bus.sent(catalog.RUN_CHANGED)
+    assert {report.run_id for report in reports} == {opened.commit.run.id}
+    assert [(RunState.Name(r.state)[10:], r.done, r.total) for r in reports] == [
+        ("RUNNING", 0, 2),
+        ("RUNNING", 1, 2),
+        ("RUNNING", 2, 2),
+        ("COMPLETED", 2, 2),
+    ]
+    assert reports[-1].artefact.version == 2
 
 
 async def test_job_without_a_webhook_tells_nobody(desk: Desk) -> None:
