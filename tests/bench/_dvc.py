@@ -45,12 +45,13 @@ def measure(python: Path, folder: Path, changes: int) -> dict[str, float]:
     It runs as a library in one process, so that starting Python and importing dvc are not counted.
     """
     done = subprocess.run(
-        [str(python), str(PEER), str(changes)],
+        [str(python), "-P", str(PEER), str(changes)],  # -P: modules beside it are not its own
         cwd=folder,
         env={**os.environ, "DVC_NO_ANALYTICS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=True,
+        capture_output=True,
+        check=False,
     )
+    if done.returncode:
+        raise RuntimeError(f"dvc failed: {done.stderr.decode(errors='replace')[-2000:]}")
     seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return seconds
