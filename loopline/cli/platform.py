@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from loopline.cli.options import AsJson, DataDir, console, emit_json
@@ -220,7 +221,7 @@ def _table(processes: list[ProcessStatus]) -> Table:
             str(each.restarts or ""),
             f"{each.pss_bytes / MIB:.0f} MiB" if each.pid else "",
             _duration(each.uptime_s) if each.pid else "",
-            each.endpoint,
+            f"[red]{escape(each.trouble)}[/red]" if each.trouble else each.endpoint,
         )
     total = sum(each.pss_bytes for each in processes)
     table.add_row("[dim]all[/dim]", "", "", "", f"{total / MIB:.0f} MiB", "", "")

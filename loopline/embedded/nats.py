@@ -20,6 +20,10 @@ INFO_BYTES_MAX = 65_536
 # was acknowledged since the last sync. The server's own default is two minutes; `always` costs 4-5
 # times the rate of single publishes. See docs/adr/0004-embedded-servers.md.
 SYNC_INTERVAL = "1s"
+# The server's own default is three quarters of the free disk, out of which streams reserve their
+# bounds: a disk with 10 GB free would refuse streams that hold nothing yet. The bounds are the
+# streams' own.
+FILE_STORE_BYTES = 1024**4
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class NatsServer:
             "jetstream": {
                 "store_dir": str(self.folder / "jetstream"),
                 "sync_interval": self.sync_interval,
+                "max_file_store": FILE_STORE_BYTES,
             },
         }
         if self.users:
@@ -101,6 +106,19 @@ class NatsServer:
         """Tell whether this very server answers, with JetStream: it greets with its name."""
         info = greeting(self.host, self.ports["nats"])
         return bool(info.get("server_name") == self.name and info.get("jetstream"))
+
+
+def write_error(health: str) -> str:
+    """Return what a bad answer of `/healthz` says of a write that failed; "" if it says none.
+
+    After such an error (a full disk) a stream refuses writes until the server is started again,
+    also when there is space.
+    """
+    try:
+        reason = str(json.loads(health).get("error", ""))
+    except (ValueError, AttributeError):
+        return ""
+    return reason if "write error" in reason else ""
 
 
 def greeting(host: str, port: int) -> dict[str, Any]:

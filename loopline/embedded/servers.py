@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,16 +23,18 @@ from loopline.embedded.identities import (
     s3_identities,
 )
 from loopline.embedded.layout import DataFolder
-from loopline.embedded.nats import NatsServer
+from loopline.embedded.nats import NatsServer, write_error
 from loopline.embedded.objects import weed
 from loopline.embedded.options import BUCKET, PlatformOptions
+from loopline.embedded.probes import get
 from loopline.embedded.processes import Spawner
-from loopline.embedded.supervisor import Unit
+from loopline.embedded.supervisor import Trouble, Unit
 
 NATS = "nats"
 WEED = "weed"
 CONNECT_TIMEOUT_S = 5
 WEED_STOP_S = 15.0
+RESUME_BYTES_MIN = 64 * 1024**2  # free on a disk that was full, before the bus is started again
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Servers:
             return await asyncio.to_thread(weed.is_writable, probe, BUCKET)
 
         return (
-            Unit(NATS, nats.prepare, spawner, nats_ready, nats.url),
+            Unit(NATS, nats.prepare, spawner, nats_ready, nats.url, trouble=self._nats_trouble),
             Unit(WEED, storage.prepare, spawner, weed_ready, storage.endpoint, WEED_STOP_S),
         )
 
@@ -124,6 +127,15 @@ class Servers:
                 "secure": False,
             }
         write_private_json(path, connections)
+
+    async def _nats_trouble(self) -> Trouble | None:
+        """A full disk: the bus refuses writes, and goes on doing so after there is space."""
+        _, health = await get(self.nats.host, self.ports["nats_monitor"], "/healthz")
+        reason = write_error(health)
+        if not reason:
+            return None
+        free_bytes = shutil.disk_usage(self.folder.root).free
+        return Trouble(reason, restart=free_bytes >= RESUME_BYTES_MIN)
 
     async def _declare(self) -> None:
         # Imported when needed: `loopline status` and the tests' servers do without.

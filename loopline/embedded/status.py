@@ -28,6 +28,7 @@ class ProcessStatus:
         pss_bytes: Resident memory, each shared page divided by who shares it: what adds up.
         uptime_s: Seconds since its last start; 0 if it does not run.
         endpoint: Where it listens.
+        trouble: What keeps it from its work; empty if all is well.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ProcessStatus:
     pss_bytes: int
     uptime_s: float
     endpoint: str
+    trouble: str
 
 
 def of(conditions: Mapping[str, Condition]) -> list[ProcessStatus]:
@@ -76,6 +78,7 @@ def _one(name: str, condition: Condition) -> ProcessStatus:
         pss_bytes=pss_bytes,
         uptime_s=time.time() - condition.started_at if condition.pid else 0.0,
         endpoint=condition.endpoint,
+        trouble=condition.trouble,
     )
 
 

@@ -31,6 +31,7 @@ START_ATTEMPTS_MAX = 3  # of a process that was never ready, before starting fai
 ENDING = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGABRT, signal.SIGSEGV)
 PROBE_FIRST_S = 0.02
 PROBE_MAX_S = 0.25
+WATCH_S = 2.0
 
 
 class State(StrEnum):
@@ -44,6 +45,19 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """What keeps a running process from its work, and whether starting it again would help now."""
+
+    reason: str
+    restart: bool
+
+
+async def no_trouble() -> Trouble | None:
+    """Say that all is well."""
+    return None
+
+
+@dataclass(frozen=True)
 class Unit:
     """One process to keep running.
 
@@ -54,6 +68,7 @@ class Unit:
         is_ready: Tells whether it does its work.
         endpoint: Where it listens, for people.
         stop_s: How long it may take to end after SIGTERM.
+        trouble: Asked every few seconds once it is ready; None if all is well.
     """
 
     name: str
@@ -62,6 +77,7 @@ class Unit:
     is_ready: Callable[[], Awaitable[bool]]
     endpoint: str = ""
     stop_s: float = 10.0
+    trouble: Callable[[], Awaitable[Trouble | None]] = no_trouble
 
 
 @dataclass
@@ -74,6 +90,7 @@ class Condition:
     started_at: float = 0.0  # time.time()
     exit_code: int | None = None
     endpoint: str = ""
+    trouble: str = ""
 
 
 class Supervised:
@@ -175,6 +192,7 @@ class Supervised:
             self.condition.exit_code = await child.wait()
         finally:
             self.condition.pid = 0
+            self.condition.trouble = ""
             probing.cancel()
             self._ready.clear()
         if not self._stopping.is_set():
@@ -201,6 +219,20 @@ class Supervised:
         self._set(State.READY)
         self._was_ready = True
         self._ready.set()
+        await self._watch()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_S)
+            trouble = await self.unit.trouble()
+            reason = trouble.reason if trouble else ""
+            if reason != self.condition.trouble:
+                log.warning("process_trouble", process=self.unit.name, reason=reason or "over")
+                self.condition.trouble = reason
+                self._changed()
+            if trouble and trouble.restart:
+                self.kill(signal.SIGTERM)
+                return
 
     def _gave_up(self) -> bool:
         if self._was_ready or self.condition.restarts + 1 < START_ATTEMPTS_MAX:

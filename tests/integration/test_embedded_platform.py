@@ -6,17 +6,19 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nats
 import psutil
 import pytest
 
-from loopline.embedded import daemon
+from loopline.embedded import daemon, supervisor
 from loopline.embedded.endpoints import Endpoints
 from loopline.embedded.errors import AlreadyRunning, NotReady
 from loopline.embedded.layout import DataFolder, holder
@@ -49,7 +51,7 @@ def _key(name: str) -> str:
     return f"default/{Area.ASSETS}/aa/{name}"
 
 
-async def say(endpoints: Endpoints) -> int:
+async def say(endpoints: Endpoints, body: bytes = b"") -> int:
     """Publish an event as the user and return how many there are."""
     client = await nats.connect(
         endpoints.nats_url,
@@ -57,11 +59,20 @@ async def say(endpoints: Endpoints) -> int:
         password=endpoints.nats_password,
         inbox_prefix=b"_INBOX.user",
     )
-    js = client.jetstream()
-    await js.publish("loopline.default.dataset.x.committed", b"")
-    messages = (await js.stream_info("COMMITS")).state.messages
-    await client.close()
-    return messages
+    js = client.jetstream(timeout=2)
+    try:
+        await js.publish("loopline.default.dataset.x.committed", body)
+        return (await js.stream_info("COMMITS")).state.messages
+    finally:
+        await client.close()
+
+
+def pid_of(platform: Platform, name: str) -> int:
+    return next(each.pid for each in platform.status() if each.name == name)
+
+
+def trouble_of(platform: Platform, name: str) -> str:
+    return next(each.trouble for each in platform.status() if each.name == name)
 
 
 def taken(where: str) -> socket.socket:
@@ -108,6 +119,33 @@ async def test_killed_servers_come_back_where_they_were_with_what_they_had(tmp_p
         by_name = {each.name: each for each in platform.status()}
         assert [by_name[name].restarts for name in ("nats", "weed")] == [1, 1]
         assert not {by_name["nats"].pid, by_name["weed"].pid} & set(killed)
+
+
+async def test_a_bus_that_could_not_write_says_so_and_writes_again_once_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Played with a limit on file sizes: to nats-server the same as a full disk."""
+    monkeypatch.setattr(supervisor, "WATCH_S", 0.05)
+    space = [0]  # bytes free, as the platform sees it
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=space[0] or 10**9))
+    async with Platform(servers_only(tmp_path)) as platform:
+        assert await say(platform.endpoints) == 1
+        space[0] = 1
+        pid = pid_of(platform, "nats")
+        psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (4096, psutil.RLIM_INFINITY))
+        with pytest.raises(TimeoutError):
+            await say(platform.endpoints, b"x" * 8192)
+        async with asyncio.timeout(10):
+            while "write error" not in trouble_of(platform, "nats"):
+                await asyncio.sleep(0.01)
+        assert pid_of(platform, "nats") == pid  # starting it again on a full disk helps nobody
+        space[0] = 10**9
+        async with asyncio.timeout(30):
+            while pid_of(platform, "nats") in (0, pid):
+                await asyncio.sleep(0.01)
+        await platform.wait_ready(30.0, "nats")
+        assert await say(platform.endpoints, b"x" * 8192) == 2
+        assert trouble_of(platform, "nats") == ""
 
 
 async def test_a_second_platform_on_one_folder_is_told_who_has_it(tmp_path: Path) -> None:

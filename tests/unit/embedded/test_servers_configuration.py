@@ -101,3 +101,27 @@ def test_a_missing_wheel_is_said_with_what_to_install(monkeypatch: pytest.Monkey
 
 def test_no_server_answers_where_nothing_listens(tmp_path: Path) -> None:
     assert not NatsServer(tmp_path, {"nats": 1, "nats_monitor": 2}).is_ready()
+
+
+@pytest.mark.parametrize(
+    ("health", "reason"),
+    [
+        pytest.param('{"status":"ok"}', "", id="well"),
+        pytest.param('{"status":"unavailable","error":"JetStream is recovering"}', "", id="else"),
+        pytest.param(
+            '{"error":"stream COMMITS write error: no space left on device"}',
+            "stream COMMITS write error: no space left on device",
+            id="full-disk",
+        ),
+        pytest.param("", "", id="no-answer"),
+        pytest.param("[]", "", id="not-an-object"),
+    ],
+)
+def test_only_a_failed_write_is_the_trouble_that_a_restart_ends(health: str, reason: str) -> None:
+    assert nats.write_error(health) == reason
+
+
+def test_streams_bounds_do_not_need_a_disk_of_their_size(tmp_path: Path) -> None:
+    """By its own default the server refuses empty streams on a disk with 10 GB free."""
+    config = NatsServer(tmp_path, nats.PREFERRED_PORTS).config()
+    assert config["jetstream"]["max_file_store"] >= 1024**4

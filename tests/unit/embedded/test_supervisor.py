@@ -13,7 +13,7 @@ from loopline.embedded import supervisor as module
 from loopline.embedded.command import Command
 from loopline.embedded.errors import MissingBinary, NotReady
 from loopline.embedded.logs import LogPump
-from loopline.embedded.supervisor import State, Supervised, Supervisor, Unit
+from loopline.embedded.supervisor import State, Supervised, Supervisor, Trouble, Unit
 
 
 class PlayedProcess:
@@ -46,6 +46,7 @@ class Stage:
         self.ready = True
         self.stubborn = False
         self.ends_at_once = False
+        self.trouble: Trouble | None = None
 
     async def spawn(self, command: Command, output: int) -> PlayedProcess:
         process = PlayedProcess(100 + len(self.processes), self.stubborn)
@@ -56,6 +57,9 @@ class Stage:
 
     async def is_ready(self) -> bool:
         return self.ready
+
+    async def is_troubled(self) -> Trouble | None:
+        return self.trouble
 
 
 @pytest.fixture
@@ -82,6 +86,7 @@ def add(supervisor: Supervisor, stage: Stage, stop_s: float = 5.0) -> Supervised
         spawner=stage,
         is_ready=stage.is_ready,
         stop_s=stop_s,
+        trouble=stage.is_troubled,
     )
     return supervisor.add(unit)
 
@@ -144,6 +149,37 @@ async def test_a_program_that_is_not_there_fails_at_once(
     supervisor.add(Unit("weed", prepare, stage, stage.is_ready))
     with pytest.raises(NotReady, match="weed was not found"):
         await supervisor.wait_ready()
+
+
+async def test_trouble_is_shown_and_passes(
+    supervisor: Supervisor, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_S", 0.001)
+    unit = add(supervisor, stage)
+    await supervisor.wait_ready()
+    seen = []
+    for trouble in (Trouble("the disk is full", restart=False), None):
+        stage.trouble = trouble
+        wanted = trouble.reason if trouble else ""
+        while unit.condition.trouble != wanted:
+            await asyncio.sleep(0)
+        seen.append((unit.condition.trouble, unit.condition.pid))
+    assert seen == [("the disk is full", 100), ("", 100)]
+
+
+async def test_trouble_that_a_restart_ends_restarts(
+    supervisor: Supervisor, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_S", 0.001)
+    unit = add(supervisor, stage)
+    await supervisor.wait_ready()
+    stage.trouble = Trouble("it cannot write", restart=True)
+    while len(stage.processes) == 1:
+        await asyncio.sleep(0)
+    stage.trouble = None
+    await supervisor.wait_ready()
+    assert stage.processes[0].signals == [signal.SIGTERM]
+    assert unit.condition.restarts == 1
 
 
 async def test_stopping_asks_first(supervisor: Supervisor, stage: Stage) -> None:
