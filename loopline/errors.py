@@ -1,7 +1,7 @@
 """The error tree.
 
-Adapters turn library errors into these, `raise ... from`; only the runtime turns these into ack, nak,
-term or a gRPC status.
+Adapters turn library errors into these, `raise ... from`; only the runtime turns these into ack,
+nak, term or a gRPC status.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Named steps at which the fault tests kill a process.
 
 `LOOPLINE_FAILPOINTS="on_import_chunk/after_write"` kills this process (SIGKILL) the first time that
-handler passes that step. A marker file in `LOOPLINE_FAILPOINTS_DIR` makes it once per platform, not once
-per restart. Unset, a step costs one dictionary lookup.
+handler passes that step. A marker file in `LOOPLINE_FAILPOINTS_DIR` makes it once per platform, not
+once per restart. Unset, a step costs one dictionary lookup.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from contextvars import ContextVar
 from pathlib import Path
 
 STEPS = ("before_write", "after_write", "after_publish")
-"""Before the first object is written; after the writes, before the publish; after it, before the ack."""
+"""Before the first object is written; after the writes, before the publish.
+
+After it, before the ack.
+"""
 
 current_handler: ContextVar[str] = ContextVar("current_handler", default="")
 """The handler whose message is being processed, set by the runtime."""

@@ -1,4 +1,7 @@
-"""Traces across the bus: W3C context in the headers, one span per publish and per handled message."""
+"""Traces across the bus.
+
+W3C context in the headers, one span per publish and per handled message.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +42,17 @@ def handling(key: str, subject: str, headers: Mapping[str, str]) -> Iterator[tra
 
 
 @contextmanager
-def step(name: str, **attributes: str | int | float) -> Iterator[trace.Span]:
-    """Open an inner span: a call to storage, a stage of long work."""
-    with _tracer.start_as_current_span(name, attributes=attributes) as span:
-        yield span
+def storage(verb: str, area: str, objects: int = 1) -> Iterator[None]:
+    """Open the span of a call to storage, inside the span of what needs it; none outside of any."""
+    if not trace.get_current_span().is_recording():
+        yield
+        return
+    with _tracer.start_as_current_span(
+        f"{verb} {area}",
+        kind=SpanKind.CLIENT,
+        attributes={"loopline.area": area, "loopline.objects": objects},
+    ):
+        yield
 
 
 def failed(span: trace.Span, reason: str) -> None:

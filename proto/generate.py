@@ -1,7 +1,7 @@
 """Generate the Python code of the contracts from proto/ into loopline/contracts.
 
-The folders mirror the Python package, so the generated imports need no rewriting. Run with `--check` to
-fail if the committed code differs from what the contracts say.
+The folders mirror the Python package, so the generated imports need no rewriting. Run with
+`--check` to fail if the committed code differs from what the contracts say.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Generate docs/events.md, docs/asyncapi.json and the tables in the services' READMEs.
 
-All of it is read from the catalog and from the handlers that services mark, so it cannot drift. With
-`--check` nothing is written; the exit status says whether the committed files are right.
+All of it is read from the catalog and from the handlers that services mark, so it cannot drift.
+With `--check` nothing is written; the exit status says whether the committed files are right.
 """
 
 from __future__ import annotations
@@ -25,6 +25,18 @@ from tools.protoschema import comments, message_schema
 ROOT = Path(__file__).resolve().parent.parent
 ASYNCAPI_SCHEMA = ROOT / "tools/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json"
 MARKER = re.compile(r"(<!-- events -->\n).*?(<!-- /events -->)", re.DOTALL)
+INTRODUCTION = """# Events
+
+<!-- Generated from loopline/contracts/catalog.py and the services' handlers: `make docs`. -->
+
+Every message on the bus is a CloudEvent 1.0 over NATS. In binary mode its attributes are the headers
+`ce-specversion`, `ce-id`, `ce-source`, `ce-type`, and the body is protobuf (`content-type:
+application/protobuf`) or the protobuf JSON mapping (`application/json`). In structured mode
+(`application/cloudevents+json`) the body is the whole event. W3C `traceparent` travels along. A message
+has at most {limit} bytes.
+
+`{{workspace}}` is `default` unless you say otherwise, and so is `{{pool}}`.
+"""
 STREAMS = {
     Stream.COMMITS: "Commits: kept for ever, nothing can be deleted.",
     Stream.EVENTS: "Progress and statistics: aged out after 30 days.",
@@ -62,21 +74,7 @@ def handlers(event: Event[Any]) -> list[tuple[str, str]]:
 
 def events_page() -> str:
     """Return docs/events.md."""
-    parts = [
-        "# Events",
-        "",
-        "<!-- Generated from loopline/contracts/catalog.py and the services' handlers: `make docs`. -->",
-        "",
-        "Every message on the bus is a CloudEvent 1.0 over NATS. In binary mode its attributes are the "
-        "headers `ce-specversion`, `ce-id`, `ce-source`, `ce-type`, and the body is protobuf "
-        "(`content-type: application/protobuf`) or the protobuf JSON mapping (`application/json`). In "
-        "structured mode (`application/cloudevents+json`) the body is the whole event. W3C "
-        "`traceparent` travels along. A message has at most "
-        f"{catalog.MAX_EVENT_BYTES:,} bytes.",
-        "",
-        "`{workspace}` is `default` unless you say otherwise, `{pool}` is `default`.",
-        "",
-    ]
+    parts = [INTRODUCTION.format(limit=f"{catalog.MAX_EVENT_BYTES:,}")]
     for stream, about in STREAMS.items():
         if stream == Stream.DEAD:
             parts += [f"## {stream}", "", about, "", f"Subject: `{catalog.DEAD_WILDCARD}`.", ""]
@@ -103,8 +101,10 @@ def _event_section(event: Event[Any]) -> list[str]:
         "|---|---|---|",
     ]
     told = comments(event.message.DESCRIPTOR)
-    for field in event.message.DESCRIPTOR.fields:
-        lines.append(f"| `{field.name}` | {_type(field)} | {told.get(field.name, '')} |")
+    lines += [
+        f"| `{field.name}` | {_type(field)} | {told.get(field.name, '')} |"
+        for field in event.message.DESCRIPTOR.fields
+    ]
     return [*lines, ""]
 
 

@@ -15,16 +15,24 @@ WELL_KNOWN: dict[str, dict[str, Any]] = {
     "google.protobuf.Struct": {"type": "object"},
 }
 _INTEGERS = {3, 4, 5, 13}
-_FIELD = re.compile(r"((?:^\s*//.*\n)+)^\s*(?:repeated |optional |map<[^>]+> )?[\w.<>, ]*?(\w+) = \d+", re.M)
+_FIELD = re.compile(
+    r"((?:^\s*//.*\n)+)^\s*(?:repeated |optional |map<[^>]+> )?[\w.<>, ]*?(\w+) = \d+", re.MULTILINE
+)
 
 
 def message_schema(descriptor: Descriptor, schemas: dict[str, Any]) -> dict[str, Any]:
-    """Return a reference to the schema of a message, and put it and what it holds into `schemas`."""
+    """Return a reference to the schema of a message.
+
+    And put it and what it holds into `schemas`.
+    """
     if descriptor.full_name in WELL_KNOWN:
         return WELL_KNOWN[descriptor.full_name]
     name = descriptor.full_name
     if name not in schemas:
-        schemas[name] = {"type": "object", "properties": {}}  # first, for messages that hold themselves
+        schemas[name] = {
+            "type": "object",
+            "properties": {},
+        }  # first, for messages that hold themselves
         told = comments(descriptor)
         for field in descriptor.fields:
             schema = _field_schema(field, schemas)
@@ -60,9 +68,11 @@ def _value_schema(field: FieldDescriptor, schemas: dict[str, Any]) -> dict[str, 
 def comments(descriptor: Descriptor) -> dict[str, str]:
     """Return the comment of every field of a message, by field name."""
     text = (PROTO / descriptor.file.name).read_text()
-    found = re.search(rf"^message {descriptor.name} \{{\n(.*?)^\}}", text, re.M | re.S)
+    found = re.search(rf"^message {descriptor.name} \{{\n(.*?)^\}}", text, re.MULTILINE | re.DOTALL)
     body = found[1] if found else ""
     return {
-        name: " ".join(line.strip().removeprefix("//").strip() for line in lines.strip().splitlines())
+        name: " ".join(
+            line.strip().removeprefix("//").strip() for line in lines.strip().splitlines()
+        )
         for lines, name in _FIELD.findall(body)
     }

@@ -44,7 +44,9 @@ def list_letters(
         (x.sequence, f"{x.at:%Y-%m-%d %H:%M:%S}", x.service, x.event, x.attempts, x.reason)
         for x in letters
     )
-    emit_table("dead letters", ("number", "at (UTC)", "service", "event", "attempts", "reason"), rows)
+    emit_table(
+        "dead letters", ("number", "at (UTC)", "service", "event", "attempts", "reason"), rows
+    )
 
 
 @app.command()

@@ -31,7 +31,9 @@ def demo(
     ] = None,
     stay: Annotated[
         bool | None,
-        typer.Option("--stay/--no-stay", help="Keep the platform until Ctrl-C [default: on a terminal]."),
+        typer.Option(
+            "--stay/--no-stay", help="Keep the platform until Ctrl-C [default: on a terminal]."
+        ),
     ] = None,
 ) -> None:
     """Run the whole flywheel on real images: import, train, serve, route, correct, train again."""

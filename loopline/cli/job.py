@@ -54,7 +54,11 @@ def items(
         emit_json(found)
         return
     rows = (
-        (i["asset"], _classes(i["predicted"] or []), _classes((i["labels"] or {}).get("shapes", [])))
+        (
+            i["asset"],
+            _classes(i["predicted"] or []),
+            _classes((i["labels"] or {}).get("shapes", [])),
+        )
         for i in found
     )
     emit_table(job, ("asset", "predicted", "labeled"), rows)

@@ -78,10 +78,14 @@ def show(version: Version, data: DataDir = None, as_json: AsJson = False) -> Non
         rows = ((name, f"{value:.4f}") for name, value in sorted(evaluation.metrics.items()))
         emit_table(f"{evaluation.split} ({evaluation.count} items)", ("metric", "value"), rows)
     emit_table(
-        "files", ("name", "bytes", "sha256"), ((f.name, f.size_bytes, f.digest) for f in found.message.files)
+        "files",
+        ("name", "bytes", "sha256"),
+        ((f.name, f.size_bytes, f.digest) for f in found.message.files),
     )
     emit_table(
-        "inputs", ("role", "version", "digest"), ((i.role, show_ref(i), i.digest) for i in run.inputs)
+        "inputs",
+        ("role", "version", "digest"),
+        ((i.role, show_ref(i), i.digest) for i in run.inputs),
     )
 
 

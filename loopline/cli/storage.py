@@ -64,7 +64,9 @@ def gc(
 def _counted(report: dict[str, object]) -> dict[str, object]:
     """Return a report whose garbage is listed by name only."""
     return {
-        name: [f"{g['area']}/{g['digest']}" for g in value] if name in ("garbage", "removed") else value
+        name: [f"{g['area']}/{g['digest']}" for g in value]
+        if name in ("garbage", "removed")
+        else value
         for name, value in report.items()
         if isinstance(value, (list, tuple)) or not isinstance(value, dict)
     }

@@ -32,13 +32,17 @@ def _say(result: CommandResult, as_json: bool) -> None:
         console.print(f"queued as {result.command_id}")
     else:
         artefact = show_ref(result.last.artefact)
-        console.print(f"{result.last.title or 'done'}: [bold]{artefact}[/bold] {result.last.message}")
+        console.print(
+            f"{result.last.title or 'done'}: [bold]{artefact}[/bold] {result.last.message}"
+        )
 
 
 def import_images(
     dataset: Annotated[str, typer.Argument(help="The dataset to commit to.")],
     bucket: Annotated[str, typer.Argument(help="BUCKET or BUCKET/PREFIX.")],
-    connection: Annotated[str, typer.Option(help="Name of the configured connection.")] = "customer",
+    connection: Annotated[
+        str, typer.Option(help="Name of the configured connection.")
+    ] = "customer",
     labels: Annotated[str, typer.Option(help="Key of a CSV file with known labels.")] = "",
     classes: Annotated[str, typer.Option(help="Classes in model order, comma separated.")] = "",
     min_side_px: Annotated[int, typer.Option(help="Drop smaller images; 0 for the default.")] = 0,

@@ -88,19 +88,17 @@ class DatasetVerbs:
         Raises:
             Rejected: The folder exists and is not empty.
         """
-        if folder.exists() and any(folder.iterdir()):
-            raise Rejected(f"{folder} is not empty", folder=str(folder))
+        await asyncio.to_thread(_prepare, folder)
         committed = await self.get(version)
         images = folder / "images"
-        images.mkdir(parents=True, exist_ok=True)
         items = [item async for item in self.items(version)]
         for start in range(0, len(items), EXPORT_PAGE):
             page = items[start : start + EXPORT_PAGE]
             blobs = await self._session.objects.get_many(Area.ASSETS, [i.asset for i in page])
             await asyncio.to_thread(_write_images, images, page, blobs)
         document = coco_document(items, list(committed.message.classes), file_name)
-        (folder / "coco.json").write_bytes(canonical_json(document))
-        _write_csv(folder / "items.csv", items)
+        await asyncio.to_thread((folder / "coco.json").write_bytes, canonical_json(document))
+        await asyncio.to_thread(_write_csv, folder / "items.csv", items)
         return len(items)
 
     async def _resolve(self, version: str) -> ArtefactRef:
@@ -123,6 +121,12 @@ def _as_input(ref: ArtefactRef) -> ArtefactRef:
 def file_name(item: Item) -> str:
     """Return the name an item's image is exported under."""
     return item.asset + EXTENSIONS.get(item.media_type, ".img")
+
+
+def _prepare(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise Rejected(f"{folder} is not empty", folder=str(folder))
+    (folder / "images").mkdir(parents=True, exist_ok=True)
 
 
 def _write_images(folder: Path, items: list[Item], blobs: list[bytes]) -> None:

@@ -21,7 +21,10 @@ class DeadVerbs:
         return await self._letters.show(sequence)
 
     async def retry(self, sequence: int) -> DeadLetter:
-        """Put a command back on its subject; Rejected for a commit, which is never published twice."""
+        """Put a command back on its subject.
+
+        Rejected for a commit, which is never published twice.
+        """
         return await self._letters.retry(sequence)
 
     async def discard(self, sequence: int) -> None:

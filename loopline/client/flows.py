@@ -37,7 +37,9 @@ class FlowVerbs:
         return await self._session.log.version(catalog.FLOW_COMMITTED, ref, name=ref.name)
 
     async def put(self, document: str) -> FlowVersion:
-        """Commit a flow document (YAML) as the flow's next version; the same one again changes nothing.
+        """Commit a flow document (YAML) as the flow's next version.
+
+        The same one again changes nothing.
 
         Raises:
             Rejected: A field is unknown, or a rule does not compile; the message names the place.

@@ -1,4 +1,4 @@
-"""Write `sync.py` from the async client: the same verbs, signatures and docstrings, without `await`.
+"""Write `sync.py` from the async client: the same verbs and docstrings, without `await`.
 
 Run `python -m loopline.client.generate`; with `--check` it fails if the committed file differs.
 """

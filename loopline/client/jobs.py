@@ -12,7 +12,10 @@ BULK = 500  # items per request
 
 
 class JobVerbs:
-    """What can be done with labeling jobs. Answers are the JSON of annotate's API (docs/labeling.md)."""
+    """What can be done with labeling jobs.
+
+    Answers are the JSON of annotate's API (docs/labeling.md).
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -34,7 +37,7 @@ class JobVerbs:
             query = {"limit": str(BULK), "state": state, "cursor": cursor}
             page = await self._call("GET", path, params={k: v for k, v in query.items() if v})
             items.extend(page["items"])
-            cursor = page["next"] or ""
+            cursor = page["next_cursor"] or ""
             if not cursor:
                 return items
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 from loopline.client.session import Session
-from loopline.contracts import BucketLocation
+from loopline.contracts import BucketLocation, catalog
+from loopline.lineage.journal import Journal
+from loopline.lineage.trace import Step, Tracer
 from loopline.store.connections import find_connection
 from loopline.store.verify import VerifyReport, verify
 
@@ -26,8 +29,39 @@ class LineageVerbs:
         """Return one node, "dataset:catalogue@1"; NotFound if there is none of that id."""
         return await self._get(f"/v1/nodes/{quote(node, safe=':@/')}", {})
 
-    async def verify(self, connection: str, bucket: str, prefix: str = "") -> VerifyReport:
+    async def trace(self, target: str = "") -> Step:
+        """Return the path from a delivered object, an image or a node back to where it came from.
+
+        Args:
+            target: A delivered object's URI or key, an asset's digest, a node's id, or "" for an
+                object of the last delivery.
+
+        Raises:
+            NotFound: There is no such thing.
+        """
+        session = self._session
+        return await Tracer(await Journal.read(session.log), session.objects).trace(target)
+
+    async def destinations(self) -> list[BucketLocation]:
+        """Return the places of customers' storage that anything was delivered to."""
+        heads = await self._session.log.heads(catalog.DELIVERY_COMMITTED)
+        return [head.message.destination for head in heads if head.message.destination.bucket]
+
+    async def verify(
+        self,
+        connection: str,
+        bucket: str,
+        prefix: str = "",
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> VerifyReport:
         """Walk every object below a place of a customer's storage and prove its chain from the log.
+
+        Args:
+            connection: Name of a configured connection.
+            bucket: The bucket.
+            prefix: Only objects whose key starts with this.
+            progress: Called with the number of objects looked at so far.
 
         Raises:
             Rejected: The connection is not configured here, or the bucket refuses its key.
@@ -35,7 +69,7 @@ class LineageVerbs:
         session = self._session
         found = find_connection(session.settings.connections_file, connection)
         place = BucketLocation(connection=connection, bucket=bucket, prefix=prefix)
-        return await verify(session.log, session.objects, found.bucket(bucket), place)
+        return await verify(session.log, session.objects, found.bucket(bucket), place, progress)
 
     async def _get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
         session = self._session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -100,7 +101,8 @@ class ModelVerbs:
         found = await self.get(version)
         for entry in found.message.files:
             if entry.name == file:
-                return path.write_bytes(await self._session.objects.get(Area.MODELS, entry.digest))
+                data = await self._session.objects.get(Area.MODELS, entry.digest)
+                return await asyncio.to_thread(path.write_bytes, data)
         known = ", ".join(entry.name for entry in found.message.files)
         raise NotFound(f"{version} has no file {file!r}; it has {known}", file=file)
 

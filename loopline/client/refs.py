@@ -1,4 +1,7 @@
-"""References as people write them: `catalogue`, `catalogue@v3`, `catalogue@best`, `catalogue@4f1c…`."""
+"""References as people write them.
+
+`catalogue`, `catalogue@v3`, `catalogue@best`, `catalogue@4f1c…`.
+"""
 
 from __future__ import annotations
 

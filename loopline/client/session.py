@@ -103,8 +103,8 @@ class Session:
     ) -> Run:
         """Return the run of a person's own change.
 
-        A person may do the same twice with something else in between, so the run's key holds where the
-        log stood.
+        A person may do the same twice with something else in between, so the run's key holds where
+        the log stood.
         """
         parameters["at_sequence"] = await self.log.store.last_sequence()
         parameters["subject"] = subject

@@ -1,4 +1,7 @@
-"""Where the platform is and who we are: from the environment, else from a platform's data folder."""
+"""Where the platform is and who we are.
+
+From the environment, else from a platform's data folder.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,9 @@ class ClientSettings(BaseSettings):
 
     @classmethod
     def load(cls, data_dir: Path | None = None, **overrides: Any) -> ClientSettings:
-        """Return the settings; what the environment leaves out comes from `data_dir`/endpoints.json.
+        """Return the settings.
+
+        What the environment leaves out comes from `data_dir`/endpoints.json.
 
         Raises:
             NotFound: Neither says where the platform is.

@@ -7,7 +7,7 @@ Generated from the async client by `python -m loopline.client.generate`; do not 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,14 @@ from loopline.client.portal import Portal
 from loopline.client.session import CommandResult
 from loopline.contracts import (
     AliasMoved,
+    BucketLocation,
     ImportRules,
     RunChanged,
 )
 from loopline.contracts.catalog import DEFAULT_POOL
 from loopline.contracts.inference.v1 import predict_pb2
 from loopline.errors import Rejected
+from loopline.lineage.trace import Step
 from loopline.store.commits import Committed
 from loopline.store.deadletters import DeadLetter
 from loopline.store.fsck import FsckReport, GcReport
@@ -151,7 +153,9 @@ class FlowVerbs:
         return self._portal.call(self._client.get(version))
 
     def put(self, document: str) -> FlowVersion:
-        """Commit a flow document (YAML) as the flow's next version; the same one again changes nothing.
+        """Commit a flow document (YAML) as the flow's next version.
+
+        The same one again changes nothing.
 
         Raises:
             Rejected: A field is unknown, or a rule does not compile; the message names the place.
@@ -160,7 +164,7 @@ class FlowVerbs:
 
 
 class JobVerbs:
-    """What can be done with labeling jobs. Answers are the JSON of annotate's API (docs/labeling.md)."""
+    """What can be done with labeling jobs."""
 
     def __init__(self, portal: Portal, client: _jobs.JobVerbs) -> None:
         self._portal = portal
@@ -227,7 +231,10 @@ class DeadVerbs:
         return self._portal.call(self._client.show(sequence))
 
     def retry(self, sequence: int) -> DeadLetter:
-        """Put a command back on its subject; Rejected for a commit, which is never published twice."""
+        """Put a command back on its subject.
+
+        Rejected for a commit, which is never published twice.
+        """
         return self._portal.call(self._client.retry(sequence))
 
     def discard(self, sequence: int) -> None:
@@ -250,13 +257,44 @@ class LineageVerbs:
         """Return one node, "dataset:catalogue@1"; NotFound if there is none of that id."""
         return self._portal.call(self._client.node(node))
 
-    def verify(self, connection: str, bucket: str, prefix: str = "") -> VerifyReport:
+    def trace(self, target: str = "") -> Step:
+        """Return the path from a delivered object, an image or a node back to where it came from.
+
+        Args:
+            target: A delivered object's URI or key, an asset's digest, a node's id, or "" for an
+                object of the last delivery.
+
+        Raises:
+            NotFound: There is no such thing.
+        """
+        return self._portal.call(self._client.trace(target))
+
+    def destinations(self) -> builtins.list[BucketLocation]:
+        """Return the places of customers' storage that anything was delivered to."""
+        return self._portal.call(self._client.destinations())
+
+    def verify(
+        self,
+        connection: str,
+        bucket: str,
+        prefix: str = "",
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> VerifyReport:
         """Walk every object below a place of a customer's storage and prove its chain from the log.
+
+        Args:
+            connection: Name of a configured connection.
+            bucket: The bucket.
+            prefix: Only objects whose key starts with this.
+            progress: Called with the number of objects looked at so far.
 
         Raises:
             Rejected: The connection is not configured here, or the bucket refuses its key.
         """
-        return self._portal.call(self._client.verify(connection, bucket, prefix))
+        return self._portal.call(
+            self._client.verify(connection, bucket, prefix, progress=progress)
+        )
 
 
 class StorageVerbs:

@@ -1,13 +1,14 @@
 """THE table of events: message, subject, stream, who publishes, who consumes, limits.
 
-A subject, a stream, a durable consumer or a limit is written here and nowhere else. The streams, the
-permissions of every service, docs/events.md and the AsyncAPI document are derived from this table.
+A subject, a stream, a durable consumer or a limit is written here and nowhere else. The streams,
+the permissions of every service, docs/events.md and the AsyncAPI document are derived from this
+table.
 """
 
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -51,6 +52,10 @@ class Durable:
     ack_wait_s: float = 30.0
     max_deliver: int = 8
     max_ack_pending: int = 256
+
+    def waiting(self, ack_wait_s: float) -> Durable:
+        """Return it with another `ack_wait_s`; as it is for 0."""
+        return replace(self, ack_wait_s=ack_wait_s) if ack_wait_s else self
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Event(Generic[M]):
         raise KeyError(f"{service} does not consume {self.key}")
 
 
-LONG = 60.0
+LONG = 30.0
 """`ack_wait_s` of work that heartbeats: how soon a killed worker's message is taken up again."""
 
 DATASET_COMMITTED = Event(

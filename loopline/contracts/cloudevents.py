@@ -1,7 +1,7 @@
 """The envelope: CloudEvents 1.0 over NATS.
 
-Written in binary mode (`ce-*` headers, protobuf body). Read in binary mode with a protobuf or JSON body,
-and in JSON structured mode, so that a publisher without protobuf gets the same reaction.
+Written in binary mode (`ce-*` headers, protobuf body). Read in binary mode with a protobuf or JSON
+body, and in JSON structured mode, so that a publisher without protobuf gets the same reaction.
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/nats-protocol-binding.md
 """
 
@@ -41,7 +41,12 @@ class Envelope:
 
 
 def encode(
-    message: Message, *, source: str, time: datetime, id: str = "", trace: Mapping[str, str] | None = None
+    message: Message,
+    *,
+    source: str,
+    time: datetime,
+    id: str = "",
+    trace: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, str], bytes]:
     """Return the headers and the body of `message` in binary mode.
 
@@ -81,7 +86,9 @@ def decode(headers: Mapping[str, str] | None, body: bytes, expected: type[Messag
     """
     lower = {key.lower(): value for key, value in (headers or {}).items()}
     content_type = lower.get("content-type", "").split(";")[0].strip().lower()
-    if content_type == STRUCTURED or (not content_type and "ce-type" not in lower and body[:1] == b"{"):
+    if content_type == STRUCTURED or (
+        not content_type and "ce-type" not in lower and body[:1] == b"{"
+    ):
         return _structured(lower, body, expected)
     attributes = {key[3:]: value for key, value in lower.items() if key.startswith("ce-")}
     _check(attributes, expected)
@@ -106,7 +113,9 @@ def _structured(headers: Mapping[str, str], body: bytes, expected: type[Message]
     return _envelope(attributes, headers, message)
 
 
-def _envelope(attributes: Mapping[str, Any], headers: Mapping[str, str], message: Message) -> Envelope:
+def _envelope(
+    attributes: Mapping[str, Any], headers: Mapping[str, str], message: Message
+) -> Envelope:
     trace = {key: str(headers.get(key) or attributes.get(key) or "") for key in TRACE_HEADERS}
     return Envelope(
         str(attributes["id"]),
@@ -123,12 +132,16 @@ def _check(attributes: Mapping[str, Any], expected: type[Message]) -> None:
     if missing:
         raise Rejected(f"not a CloudEvent: it lacks {', '.join(missing)}", missing=missing)
     if attributes["specversion"] != SPEC_VERSION:
-        raise Rejected(f"CloudEvents {attributes['specversion']!r} is not known; use {SPEC_VERSION}")
+        raise Rejected(
+            f"CloudEvents {attributes['specversion']!r} is not known; use {SPEC_VERSION}"
+        )
     wanted = str(expected.DESCRIPTOR.full_name)
     got = str(attributes["type"])
     if got != wanted:
         known = "is not what this subject carries" if got in BY_TYPE else "is not a type we know"
-        raise Rejected(f"the event type {got!r} {known}; send {wanted!r}", type=got, expected=wanted)
+        raise Rejected(
+            f"the event type {got!r} {known}; send {wanted!r}", type=got, expected=wanted
+        )
 
 
 def _parsed(body: bytes, content_type: str, expected: type[Message]) -> Message:

@@ -21,7 +21,9 @@ class Permissions:
     subscribe: tuple[str, ...]
 
 
-def permissions(service: str, pools: tuple[str, ...] = (DEFAULT_POOL,), workspace: str = "default") -> Permissions:
+def permissions(
+    service: str, pools: tuple[str, ...] = (DEFAULT_POOL,), workspace: str = "default"
+) -> Permissions:
     """Return what `service` may do ("user" and "external" are the SDK's and a customer's)."""
     own = [event.subject(workspace) for event in EVENTS if service in event.publishers]
     reading = [subject for stream in READABLE for subject in _reading(stream)]
@@ -59,7 +61,11 @@ def permissions(service: str, pools: tuple[str, ...] = (DEFAULT_POOL,), workspac
 
 
 def _reading(stream: Stream) -> list[str]:
-    return [f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.>"]
+    return [
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}.>",
+    ]
 
 
 def _consuming(stream: Stream, durable: str) -> list[str]:
@@ -100,5 +106,9 @@ def _observing() -> list[str]:
     return [
         s
         for stream in Stream
-        for s in (f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.CONSUMER.LIST.{stream}", f"$JS.API.CONSUMER.INFO.{stream}.*")
+        for s in (
+            f"$JS.API.STREAM.INFO.{stream}",
+            f"$JS.API.CONSUMER.LIST.{stream}",
+            f"$JS.API.CONSUMER.INFO.{stream}.*",
+        )
     ]

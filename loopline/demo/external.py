@@ -1,4 +1,4 @@
-"""A customer's own system: it knows a subject, the `.proto` files and a NATS client, and nothing of ours.
+"""A customer's own system: it knows a subject, the `.proto` files and a NATS client.
 
 It imports no module of Loopline: what it sends is what docs/events.md documents.
 """
@@ -16,7 +16,14 @@ TYPE = "loopline.contracts.ingest.v1.ImportImages"
 
 
 async def ask_for_import(
-    nats_url: str, user: str, password: str, *, dataset: str, bucket: str, prefix: str, labels_key: str
+    nats_url: str,
+    user: str,
+    password: str,
+    *,
+    dataset: str,
+    bucket: str,
+    prefix: str,
+    labels_key: str,
 ) -> dict[str, object]:
     """Publish the command as a JSON CloudEvent in structured mode; return the event."""
     event: dict[str, object] = {

@@ -1,4 +1,7 @@
-"""Runs the demo: starts a platform, or joins one that runs, tells the story, shows what came out."""
+"""Runs the demo.
+
+Starts a platform, or joins one that runs, tells the story, shows what came out.
+"""
 
 from __future__ import annotations
 
@@ -109,9 +112,7 @@ async def _prove(
 ) -> None:
     """Walk every delivered object back to its source, and show one such path."""
     with screen.stage("verify", "Every delivered object is traced and proven") as stage:
-        report = await loopline.lineage.verify(
-            "customer", RESULTS_BUCKET, RESULTS_PREFIX
-        )
+        report = await loopline.lineage.verify("customer", RESULTS_BUCKET, RESULTS_PREFIX)
         if report.problems:
             raise Rejected(f"verify: {report.problems[0]}")
         stage.done(f"{report.objects} objects, no broken link")
@@ -135,13 +136,16 @@ def show(summary: Summary, console: Console) -> None:
     table = Table(title="What came out", title_justify="left", show_header=False, box=None)
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("items", ", ".join(f"{v} {k}" for k, v in sorted(summary.items.items()) if ":" not in k))
+    table.add_row(
+        "items", ", ".join(f"{v} {k}" for k, v in sorted(summary.items.items()) if ":" not in k)
+    )
     table.add_row("dropped", ", ".join(f"{v} {k}" for k, v in summary.drops.items()))
     for model in summary.models:
         metrics = model["metrics"]
         shown = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "calibration_error")
         table.add_row(
-            model["version"], "  ".join(f"{name} {metrics[name]:.3f}" for name in shown if name in metrics)
+            model["version"],
+            "  ".join(f"{name} {metrics[name]:.3f}" for name in shown if name in metrics),
         )
     table.add_row("decision", summary.decision)
     table.add_row("delivered", " then ".join(map(str, summary.delivered)))

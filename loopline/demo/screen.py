@@ -1,4 +1,7 @@
-"""What the demo shows: one line per stage, with a bar while it runs. Decides no step of the story."""
+"""What the demo shows: one line per stage, with a bar while it runs.
+
+Decides no step of the story.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The demo's story, step by step, told from the commit log.
 
-Every step waits for a commit, not for a sleep or for its own memory: so the same story runs on a fresh
-data folder, on one where it ran before (all is there already), and on one where it was killed half-way.
+Every step waits for a commit, not for a sleep or for its own memory: so the same story runs on a
+fresh data folder, on one where it ran before (all is there already), and on one where it was killed
+half-way.
 """
 
 from __future__ import annotations
@@ -179,9 +180,7 @@ class Story:
             )
         return first
 
-    async def _first_model(
-        self, first: Committed[DatasetCommitted], truth: CatalogueTruth
-    ) -> None:
+    async def _first_model(self, first: Committed[DatasetCommitted], truth: CatalogueTruth) -> None:
         model = await self._trained("train_1", "The flow trains a first model", first)
         with self._screen.stage("promote_1", "The flow's rule promotes it") as stage:
             moved = await self._until("the promotion", lambda: self._moved(model))
@@ -267,11 +266,13 @@ class Story:
             second = await self._until("the corrected dataset", lambda: self._corrected(name))
             self._summary.datasets[show_ref(second.ref)] = second.message.tree.digest
             stage.done(
-                f"{labeled} submitted by {' and '.join(LABELERS)} (the true labels, as people would "
-                f"give them) → {show_ref(second.ref)}; webhook called {calls}×"
+                f"{labeled} submitted by {' and '.join(LABELERS)} (the true labels, as people "
+                f"would give them) → {show_ref(second.ref)}; webhook called {calls}×"
             )
         model = await self._trained("train_2", "The flow trains on the corrections", second)
-        with self._screen.stage("promote_2", "Compared with the champion, same test photos") as stage:
+        with self._screen.stage(
+            "promote_2", "Compared with the champion, same test photos"
+        ) as stage:
             decision = await self._until("the decision", lambda: self._decision(model))
             promoted = isinstance(decision, Committed)
             self._summary.decision = (
@@ -414,14 +415,18 @@ class _Missing:
 
     def put(self, key: str, data: bytes, media_type: str = "application/octet-stream") -> None:
         """Write `data` unless the key holds the same bytes."""
-        if self._there.get(key) == len(data) and sha256_hex(self._bucket.get(key)) == sha256_hex(data):
+        if self._there.get(key) == len(data) and sha256_hex(self._bucket.get(key)) == sha256_hex(
+            data
+        ):
             return
         self._bucket.put(key, data, media_type)
 
 
 def _detail(report: RunChanged) -> str:
     figures = "  ".join(
-        f"{name} {report.figures[name]:.3f}" for name in ("loss", "accuracy") if name in report.figures
+        f"{name} {report.figures[name]:.3f}"
+        for name in ("loss", "accuracy")
+        if name in report.figures
     )
     return f"{report.unit}  {figures}"
 
@@ -443,4 +448,6 @@ def _test_metrics(model: Committed[ModelCommitted]) -> dict[str, float]:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()) or "none"
+    return (
+        ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()) or "none"
+    )

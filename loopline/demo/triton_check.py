@@ -1,7 +1,7 @@
 """Ask the served model with `tritonclient`, a client that is not ours.
 
-Runs as its own process: tritonclient defines the protocol's messages itself, and a process can hold them
-once. Prints one line of JSON.
+Runs as its own process: tritonclient defines the protocol's messages itself, and a process can hold
+them once. Prints one line of JSON.
 """
 
 from __future__ import annotations

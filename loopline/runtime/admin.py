@@ -60,8 +60,17 @@ async def declare(
     *,
     pools: tuple[str, ...] = (DEFAULT_POOL,),
     replicas: int = 1,
+    ack_wait_s: float = 0.0,
 ) -> None:
-    """Make every stream and durable consumer, or bring them to what the catalog says."""
+    """Make every stream and durable consumer, or bring them to what the catalog says.
+
+    Args:
+        js: The bus, as a user who may.
+        workspace: Whose durables.
+        pools: The pools that commands may be sent to.
+        replicas: Copies of each stream.
+        ack_wait_s: Instead of each durable's own, if not 0; services must be told the same.
+    """
     for stream in Stream:
         await _upsert(js, stream_config(stream, replicas))
     for event in EVENTS:
@@ -75,7 +84,7 @@ async def declare(
                         filter_subject=event.subject(workspace, **tokens),
                         ack_policy=AckPolicy.EXPLICIT,
                         deliver_policy=DeliverPolicy.ALL,
-                        ack_wait=durable.ack_wait_s,
+                        ack_wait=durable.waiting(ack_wait_s).ack_wait_s,
                         max_deliver=durable.max_deliver,
                         max_ack_pending=durable.max_ack_pending,
                     ),
@@ -87,7 +96,7 @@ async def declare(
                 durable_name=catalog.retry_durable(workspace, service),
                 filter_subject=catalog.retry_subject(workspace, service, "*"),
                 ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=catalog.RETRY.ack_wait_s,
+                ack_wait=catalog.RETRY.waiting(ack_wait_s).ack_wait_s,
                 max_deliver=catalog.RETRY.max_deliver,
                 max_ack_pending=catalog.RETRY.max_ack_pending,
             ),

@@ -12,11 +12,11 @@ import structlog
 from google.protobuf.message import Message
 from nats.aio.client import Client
 
+from loopline import tracing
 from loopline.clock import Clock
 from loopline.contracts import Agent, RunChanged, catalog, cloudevents
 from loopline.contracts.catalog import Event
 from loopline.errors import Transient
-from loopline import tracing
 from loopline.failpoints import failpoint
 from loopline.store.commits import timestamp
 from loopline.store.logstore import EXPECTED_HEADER, PUBLISH_TIMEOUT_S, publish_error
@@ -30,8 +30,13 @@ current_event: ContextVar[str] = ContextVar("current_event", default="")
 class Outlet(Protocol):
     """Where published bytes go."""
 
-    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str], stream: str) -> None:
-        """Store the message; Transient if that is not confirmed, Conflict if an expectation fails."""
+    async def publish(
+        self, subject: str, data: bytes, headers: Mapping[str, str], stream: str
+    ) -> None:
+        """Store the message.
+
+        Transient if that is not confirmed, Conflict if an expectation fails.
+        """
         ...
 
 
@@ -41,7 +46,9 @@ class JetStreamOutlet:
     def __init__(self, client: Client) -> None:
         self._js = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
 
-    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str], stream: str) -> None:
+    async def publish(
+        self, subject: str, data: bytes, headers: Mapping[str, str], stream: str
+    ) -> None:
         """See `Outlet`."""
         try:
             await self._js.publish(subject, data, stream=stream, headers=dict(headers))
@@ -61,7 +68,13 @@ class Bus:
     """
 
     def __init__(
-        self, outlet: Outlet, workspace: str, *, source: str, clock: Clock, agent: Agent | None = None
+        self,
+        outlet: Outlet,
+        workspace: str,
+        *,
+        source: str,
+        clock: Clock,
+        agent: Agent | None = None,
     ) -> None:
         self._outlet = outlet
         self.workspace = workspace
@@ -70,15 +83,21 @@ class Bus:
         self._agent = agent
 
     async def send(
-        self, event: Event[Any], message: Message, *, id: str = "", once: bool = False, **tokens: str
+        self,
+        event: Event[Any],
+        message: Message,
+        *,
+        id: str = "",
+        once: bool = False,
+        **tokens: str,
     ) -> None:
         """Publish `message` and wait until it is stored.
 
         Args:
             event: Its row in the catalog.
             message: What to say.
-            id: A deterministic id: the stream drops a second one within its window, and handlers are
-                idempotent past it.
+            id: A deterministic id: the stream drops a second one within its window, and handlers
+                are idempotent past it.
             once: Only if nothing was ever published on this subject (Conflict otherwise).
             **tokens: The subject's tokens; `pool` is "default" if left out.
         """

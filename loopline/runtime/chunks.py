@@ -1,12 +1,13 @@
-"""Work that outlasts one message: bounded chunks, done by whoever is free, joined deterministically.
+"""Work that outlasts one message: bounded chunks, done by whoever is free, joined in order.
 
-A chunk's completion is published once per subject (compare-and-set on "nothing yet"), so of two workers
-that did the same chunk one wins and the join reads the same results whoever asks.
+A chunk's completion is published once per subject (compare-and-set on "nothing yet"), so of two
+workers that did the same chunk one wins and the join reads the same results whoever asks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,10 @@ MAX_CHUNKS = 1000
 
 
 def chunk_size(count: int, wanted: int) -> int:
-    """Return how many of `count` units go into a chunk: `wanted`, or more to stay within `MAX_CHUNKS`."""
+    """Return how many of `count` units go into a chunk.
+
+    `wanted`, or more to stay within `MAX_CHUNKS`.
+    """
     return max(wanted, -(-count // MAX_CHUNKS))
 
 
@@ -37,7 +41,12 @@ class Chunks:
         self._agent = agent
 
     async def dispatch(
-        self, event: Event[Any], run_id: str, total: int, build: Callable[[int], Message], **tokens: str
+        self,
+        event: Event[Any],
+        run_id: str,
+        total: int,
+        build: Callable[[int], Message],
+        **tokens: str,
     ) -> None:
         """Send one command per chunk, `build(index)` for index 0 to total - 1."""
         for start in range(0, total, PUBLISHES_IN_FLIGHT):
@@ -65,12 +74,11 @@ class Chunks:
             agent=self._agent,
             counts=counts,
         )
-        try:
+        # Conflict: a redelivery, or another worker was first; its result stands.
+        with contextlib.suppress(Conflict):
             await self._bus.send(
                 catalog.CHUNK_COMPLETED, message, once=True, run_id=run_id, index=str(index)
             )
-        except Conflict:
-            pass  # a redelivery, or another worker was first: its result stands
         return len(await self._all(run_id)) >= total
 
     async def completed(self, run_id: str, index: int) -> ChunkCompleted | None:
@@ -85,7 +93,9 @@ class Chunks:
         """Return all completions in index order; Transient if some are missing."""
         found = sorted(await self._all(run_id), key=lambda chunk: chunk.index)
         if len(found) < total:
-            raise Transient(f"{total - len(found)} of {total} chunks are not done yet", run_id=run_id)
+            raise Transient(
+                f"{total - len(found)} of {total} chunks are not done yet", run_id=run_id
+            )
         return found
 
     async def _all(self, run_id: str) -> Sequence[ChunkCompleted]:

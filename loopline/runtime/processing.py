@@ -1,7 +1,7 @@
-"""From a message to a handler and back: decode, trace, time, and turn the outcome into ack, nak or term.
+"""From a message to a handler and back: decode, trace, time, and settle (ack, nak, term).
 
-Both loops (FastStream for short reactions, `worker` for long work) end here, so a message means the same
-in each. Poison is dead-lettered with its reason and never blocks a queue.
+Both loops (FastStream for short reactions, `worker` for long work) end here, so a message means the
+same in each. Poison is dead-lettered with its reason and never blocks a queue.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from google.protobuf.message import Message
 from nats.aio.msg import Msg
 from opentelemetry import metrics
 
+from loopline import tracing
 from loopline.contracts import catalog, cloudevents
 from loopline.contracts.catalog import BACKOFF_S, Durable, Event
 from loopline.errors import LooplineError, Rejected, Transient
-from loopline import tracing
 from loopline.failpoints import current_handler
 from loopline.runtime.bus import current_event
 
@@ -59,15 +59,22 @@ class Processor:
         durable: The consumer's limits.
         handler: `async (message, delivery) -> None`.
         dead: Where poison goes.
+        retry_delay_max_s: Upper bound of the delay before a failed message is handled again.
     """
 
     def __init__(
-        self, event: Event[Any], durable: Durable, handler: Handler, dead: DeadLetters
+        self,
+        event: Event[Any],
+        durable: Durable,
+        handler: Handler,
+        dead: DeadLetters,
+        retry_delay_max_s: float = BACKOFF_S[-1],
     ) -> None:
         self.event = event
         self.durable = durable
         self._handler = handler
         self._dead = dead
+        self._retry_delay_max_s = retry_delay_max_s
 
     @property
     def stream(self) -> catalog.Stream:
@@ -116,7 +123,9 @@ class Processor:
             event_id=envelope.id,
             source=envelope.source,
             subject=message.subject,
-            sequence=int((message.headers or {}).get("Loopline-Dead-Sequence", meta.sequence.stream)),
+            sequence=int(
+                (message.headers or {}).get("Loopline-Dead-Sequence", meta.sequence.stream)
+            ),
             attempt=meta.num_delivered,
             traceparent=envelope.traceparent,
         )
@@ -132,7 +141,7 @@ class Processor:
                 return "dead_letter_failed"
             await terminate(message, describe(error))
             return "rejected" if isinstance(error, Rejected) else "exhausted"
-        delay = BACKOFF_S[min(attempt, len(BACKOFF_S)) - 1]
+        delay = min(BACKOFF_S[min(attempt, len(BACKOFF_S)) - 1], self._retry_delay_max_s)
         if isinstance(error, Transient) and error.retry_after_s is not None:
             delay = error.retry_after_s
         await message.nak(delay=delay)
@@ -144,13 +153,16 @@ class Retries:
 
     Args:
         processors: The service's reactions to commits, by event key.
+        durable: The consumer's limits.
     """
 
     stream = catalog.Stream.WORK
-    durable = catalog.RETRY
 
-    def __init__(self, processors: Mapping[str, Processor]) -> None:
+    def __init__(
+        self, processors: Mapping[str, Processor], durable: Durable = catalog.RETRY
+    ) -> None:
         self._processors = processors
+        self.durable = durable
 
     async def process(self, message: Msg) -> None:
         """Hand the message to the handler it died in; one that is gone terminates it."""

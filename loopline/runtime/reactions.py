@@ -1,7 +1,7 @@
 """The loop for short reactions: FastStream over pre-declared durables.
 
-FastStream pulls, fans out and keeps the connection; decoding and settling are ours (`processing`), since
-its own would rewrite stream settings, ack on error and put raw subjects into metric names.
+FastStream pulls, fans out and keeps the connection; decoding and settling are ours (`processing`),
+since its own would rewrite stream settings, ack on error and put raw subjects into metric names.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def subscribe(
         subject,
         stream=JStream(processor.stream, declare=False),
         durable=durable_name,
-        # FastStream's own default here is not the connection's prefix, which permissions are made for.
+        # FastStream's own default here is not the connection's prefix, which permissions are made
+        # for.
         inbox_prefix=inbox_prefix + b".",
         pull_sub=PullSub(batch_size=BATCH, timeout=PULL_TIMEOUT_S),
         ack_policy=AckPolicy.MANUAL,
@@ -41,5 +42,8 @@ def subscribe(
 
 
 async def _whole(message: NatsMessage) -> NatsMessage:
-    """Leave the decoding to the processor: without type injection a handler gets what this returns."""
+    """Leave the decoding to the processor.
+
+    Without type injection a handler gets what this returns.
+    """
     return message

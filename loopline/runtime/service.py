@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import nats
@@ -193,9 +192,10 @@ class Host:
         log.info("service_stopped")
 
     def _processor(self, event: Event[Any], handler: Handler) -> Processor:
-        service = self.service
-        dead = StreamDeadLetters(service.outlet, service.settings.workspace, service.name)
-        return Processor(event, event.consumed_by(service.name), handler, dead)
+        service, settings = self.service, self.service.settings
+        dead = StreamDeadLetters(service.outlet, settings.workspace, service.name)
+        durable = event.consumed_by(service.name).waiting(settings.ack_wait_s)
+        return Processor(event, durable, handler, dead, settings.retry_delay_max_s)
 
     def _start_workers(self) -> None:
         service = self.service
@@ -204,7 +204,9 @@ class Host:
                 service.name, service.settings.workspace, service.settings.pool
             )
             processor = self._processor(event, getattr(service, name))
-            worker = Worker(self._client, processor, durable, concurrency or service.settings.concurrency)
+            worker = Worker(
+                self._client, processor, durable, concurrency or service.settings.concurrency
+            )
             worker.start()
             self._workers.append(worker)
 
@@ -219,7 +221,8 @@ class Host:
         }
         if processors:
             name = catalog.retry_durable(service.settings.workspace, service.name)
-            worker = Worker(self._client, Retries(processors), name, service.settings.concurrency)
+            retries = Retries(processors, catalog.RETRY.waiting(service.settings.ack_wait_s))
+            worker = Worker(self._client, retries, name, service.settings.concurrency)
             worker.start()
             self._workers.append(worker)
 
@@ -258,13 +261,13 @@ def run(service_class: type[Service], settings_class: type[ServiceSettings]) -> 
 
     settings = settings_class()
     telemetry.configure_logging(service_class.name, settings.log_level)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     uvloop.run(_run(service_class, settings))
 
 
 async def _run(service_class: type[Service], settings: ServiceSettings) -> None:
     traces = telemetry.configure_traces(service_class.name, settings.otlp_endpoint)
     telemetry.configure_metrics(service_class.name)
-    Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGTERM, signal.SIGINT):

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from loopline.contracts.catalog import BACKOFF_S
 from loopline.names import Name
 from loopline.store.blobs import S3Blobs
 from loopline.store.connections import Connection, find_connection
@@ -44,6 +45,11 @@ class ServiceSettings(BaseSettings):
     otlp_endpoint: str = ""
     """Where traces go ("http://host:4317"); nowhere if empty."""
     log_level: str = "info"
+    ack_wait_s: float = 0.0
+    """Without a sign of life for this long, work is given to another process. The durables must have been
+    declared with the same (`admin.declare`); 0 is what the catalog says for each."""
+    retry_delay_max_s: float = BACKOFF_S[-1]
+    """Upper bound of the growing delay before a failed message is handled again."""
     drain_s: float = 15.0
     """On SIGTERM, how long messages in flight may take to finish before they are handed back."""
 

@@ -1,7 +1,7 @@
 """Logs, traces and metrics of one process.
 
-JSON logs on stdout are the source of truth; traces leave as OTLP where an endpoint is set; metrics are
-read from /metrics.
+JSON logs on stdout are the source of truth; traces leave as OTLP where an endpoint is set; metrics
+are read from /metrics.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ def configure_logging(service: str, level: str) -> None:
 
 
 def configure_traces(service: str, otlp_endpoint: str) -> TracerProvider:
-    """Install the process's tracer; spans leave by OTLP gRPC if `otlp_endpoint` ("http://host:4317") is set."""
+    """Install the process's tracer.
+
+    Spans leave by OTLP gRPC if `otlp_endpoint` ("http://host:4317") is set.
+    """
     provider = TracerProvider(resource=Resource.create({"service.name": f"loopline-{service}"}))
     if otlp_endpoint:
         # Imported here: the exporter costs 60 ms and grpc, and most processes have no endpoint.
@@ -72,9 +75,7 @@ def configure_metrics(service: str) -> MeterProvider:
     return provider
 
 
-def _add_trace(
-    _: object, __: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _add_trace(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = format_trace_id(context.trace_id)

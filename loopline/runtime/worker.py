@@ -1,7 +1,7 @@
 """The loop for long work: fetch what there is room for, heartbeat while it runs, drain on stop.
 
-FastStream serves short reactions; this serves commands whose work takes seconds to hours (FACTS: it has
-heartbeats, term with a reason and a bounded drain, which FastStream 0.7 has not).
+FastStream serves short reactions; this serves commands whose work takes seconds to hours (FACTS: it
+has heartbeats, term with a reason and a bounded drain, which FastStream 0.7 has not).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import nats.js.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.client import JetStreamContext as JS
+from nats.js.client import JetStreamContext
 
 from loopline.runtime.processing import Processor, Retries
 
@@ -39,7 +39,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
-        self._subscription: JS.PullSubscription | None = None
+        self._subscription: JetStreamContext.PullSubscription | None = None
 
     @property
     def in_flight(self) -> int:

@@ -6,7 +6,6 @@ A blob store is dumb and synchronous; content addressing and concurrency are dec
 from __future__ import annotations
 
 import io
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,7 +111,7 @@ class FolderBlobs:
         try:
             with NamedTemporaryFile(dir=path.parent, prefix=".put-", delete=False) as file:
                 file.write(data)
-            os.replace(file.name, path)
+            Path(file.name).replace(path)
         except OSError as error:
             raise Transient(f"cannot write {key!r}: {error.strerror}", key=key) from error
 
@@ -135,9 +134,10 @@ class FolderBlobs:
         """See `BlobStore`."""
         for path in sorted(self._root.rglob("*")):
             key = path.relative_to(self._root).as_posix()
-            if key.startswith(prefix) and path.is_file() and not path.name.startswith(".put-"):
-                if info := self.stat(key):
-                    yield info
+            if not key.startswith(prefix) or path.name.startswith(".put-") or not path.is_file():
+                continue
+            if info := self.stat(key):
+                yield info
 
     def delete(self, key: str) -> None:
         """See `BlobStore`."""
@@ -183,7 +183,9 @@ class S3Blobs:
             http_client=urllib3.PoolManager(
                 maxsize=connections,
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
-                retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=(502, 503, 504)),
+                retries=urllib3.Retry(
+                    total=2, backoff_factor=0.2, status_forcelist=(502, 503, 504)
+                ),
             ),
         )
 
@@ -255,13 +257,17 @@ class _Ours:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
         ids = {"bucket": self._bucket, "key": self._key}
         if isinstance(error, S3Error):
             if error.code == "NoSuchBucket":
                 raise NotFound(f"there is no bucket {self._bucket!r}", **ids) from error
             if error.code in _MISSING:
-                raise NotFound(f"there is no object {self._key!r} in {self._bucket!r}", **ids) from error
+                raise NotFound(
+                    f"there is no object {self._key!r} in {self._bucket!r}", **ids
+                ) from error
             if error.code in _REFUSED:
                 raise Rejected(
                     f"the bucket {self._bucket!r} refuses our key ({error.code})", **ids

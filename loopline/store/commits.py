@@ -1,7 +1,7 @@
 """The commit log: the last message on a subject IS the head of that artefact.
 
-Decides what a commit is, how writers race (compare-and-set) and how a redelivered one finds its own work
-(ADR 0001). Leaves to others what is in the versions.
+Decides what a commit is, how writers race (compare-and-set) and how a redelivered one finds its own
+work (ADR 0001). Leaves to others what is in the versions.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from loopline import tracing
 from loopline.clock import Clock, SystemClock
 from loopline.contracts import ArtefactRef, Commit, cloudevents
 from loopline.contracts.catalog import BY_TYPE, Event
 from loopline.errors import Conflict, LooplineError, NotFound, Transient
-from loopline import tracing
 from loopline.failpoints import failpoint
 from loopline.store.logstore import Append, LogStore, Record
 
@@ -127,7 +127,10 @@ class CommitLog:
         raise NotFound(f"there is no {kind} {ref.name or tokens}{wanted}", name=ref.name)
 
     async def find_run(self, event: Event[M], run_id: str, **tokens: str) -> Committed[M] | None:
-        """Return the commit that the run made on this subject, however long ago; None if it made none."""
+        """Return the commit that the run made on this subject, however long ago.
+
+        None if it made none.
+        """
         for found in reversed(await self.history(event, **tokens)):
             if found.commit.run.id == run_id:
                 return found
@@ -136,9 +139,10 @@ class CommitLog:
     async def commit(self, event: Event[M], build: Build[M], **tokens: str) -> Committed[M]:
         """Publish what `build(head)` returns as the next version.
 
-        The builder sets kind, name and digest of `commit.artefact`, `commit.run` and `commit.summary`;
-        the log sets the rest. If another writer wins, the builder is called again with the new head. If
-        the builder's run is already in the history, that commit is returned and nothing is published.
+        The builder sets kind, name and digest of `commit.artefact`, `commit.run` and
+        `commit.summary`; the log sets the rest. If another writer wins, the builder is called again
+        with the new head. If the builder's run is already in the history, that commit is returned
+        and nothing is published.
 
         Raises:
             Conflict: Other writers won `MAX_ATTEMPTS` times.
@@ -165,22 +169,31 @@ class CommitLog:
             self._complete(message, base)
             failpoint("after_write")
             try:
-                expected = base.sequence if base else 0
-                committed = await self._publish(event, subject, message, expected)
+                committed = await self._published(event, subject, message, base)
             except Conflict:
                 known = None
-            except Transient:
-                known = await self._caught_up(event, subject)
-                if own := known.runs.get(run_id):
-                    return own
-                raise
             else:
                 known.add(committed)
                 return committed
         raise Conflict(subject, known.sequence if known else 0)
 
+    async def _published(
+        self, event: Event[M], subject: str, message: M, base: Committed[M] | None
+    ) -> Committed[M]:
+        """Publish on top of `base`; where the bus did not confirm, the log says what happened."""
+        try:
+            return await self._publish(event, subject, message, base.sequence if base else 0)
+        except Transient:
+            known = await self._caught_up(event, subject)
+            if own := known.runs.get(message.commit.run.id):  # type: ignore[attr-defined]
+                return own
+            raise
+
     async def _caught_up(self, event: Event[M], subject: str) -> _Known[M]:
-        """Read what is new on the subject and remember it: a redelivered run finds itself in there."""
+        """Read what is new on the subject and remember it.
+
+        A redelivered run finds itself in there.
+        """
         known = self._known.pop(subject, None) or _Known()
         async for record in self.store.read([subject], known.sequence):
             known.add(decoded(event, record))
@@ -194,8 +207,8 @@ class CommitLog:
     ) -> list[Committed[M] | LooplineError]:
         """Publish each message as the next version of its subject, many in flight.
 
-        For commits on many subjects at once, such as a page of labels. Where another writer wins, the
-        answer is that message's Conflict, and `commit` is the way on; the others stand.
+        For commits on many subjects at once, such as a page of labels. Where another writer wins,
+        the answer is that message's Conflict, and `commit` is the way on; the others stand.
 
         Args:
             event: The row of the catalog.
@@ -221,12 +234,16 @@ class CommitLog:
     async def _heads_of(
         self, event: Event[M], messages: Sequence[tuple[M, Mapping[str, str]]]
     ) -> list[Committed[M]]:
-        """Return the heads of the messages' subjects with as few questions as there are tokens in common."""
+        """Return the heads of the messages' subjects, asked for by the tokens they share."""
         tokens = [tokens for _, tokens in messages]
-        shared = {k: v for k, v in tokens[0].items() if all(t[k] == v for t in tokens)} if tokens else {}
+        shared = (
+            {k: v for k, v in tokens[0].items() if all(t[k] == v for t in tokens)} if tokens else {}
+        )
         return await self.heads(event, **shared)
 
-    async def read(self, events: Sequence[Event[Any]], after: int = 0) -> AsyncIterator[Committed[Any]]:
+    async def read(
+        self, events: Sequence[Event[Any]], after: int = 0
+    ) -> AsyncIterator[Committed[Any]]:
         """Yield the commits of `events` above sequence `after`, in order, to the log's end."""
         patterns = [event.subject(self.workspace) for event in events]
         async for record in self.store.read(patterns, after):

@@ -1,4 +1,7 @@
-"""Customers' object storage, by connection name: keys are configured in a file, never sent in events."""
+"""Customers' object storage, by connection name.
+
+Keys are configured in a file, never sent in events.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Committing dataset versions: every writer of a dataset goes through here.
 
-Decides how statistics, tags, classes and the frozen test split travel from version to version, and how a
-writer that lost the race rebases.
+Decides how statistics, tags, classes and the frozen test split travel from version to version, and
+how a writer that lost the race rebases.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ class Datasets:
         return await self._log.head(catalog.DATASET_COMMITTED, name=name)
 
     async def version(self, ref: ArtefactRef) -> Committed[DatasetCommitted]:
-        """Return the version that `ref` names (see `CommitLog.version`); NotFound if there is none."""
+        """Return the version that `ref` names (see `CommitLog.version`).
+
+        NotFound if there is none.
+        """
         return await self._log.version(catalog.DATASET_COMMITTED, ref, name=ref.name)
 
     async def tree(self, committed: Committed[DatasetCommitted]) -> Tree[Item]:
@@ -82,8 +85,8 @@ class Datasets:
             run: What made the change.
             summary: One sentence for people.
             classes: The dataset's classes from now on; those of the head if None.
-            base: The version that the change was made on. If the head has moved on since, the change is
-                merged three-way by item; None applies it to whatever the head is.
+            base: The version that the change was made on. If the head has moved on since, the
+                change is merged three-way by item; None applies it to whatever the head is.
 
         Raises:
             MergeConflict: Both the head and this change touched an item since `base`.
@@ -113,9 +116,7 @@ class Datasets:
             tree = await self.trees.apply(
                 await self.tree(head) if head else None, change.upserts, change.removals
             )
-            return await self._version(
-                name, tree, head, change.run, change.summary, change.classes
-            )
+            return await self._version(name, tree, head, change.run, change.summary, change.classes)
 
         return await self._log.commit(catalog.DATASET_COMMITTED, build, name=name)
 
@@ -198,7 +199,9 @@ class Datasets:
             labeled = tree.statistics.get("labeled", 0)
             return {"added": tree.count, "changed": 0, "removed": 0, "labels_changed": labeled}
         diff = await self.trees.diff(await self.tree(head), tree)
-        relabeled = sum(a.shapes != b.shapes or a.labeled != b.labeled for a, b in diff.changed.values())
+        relabeled = sum(
+            a.shapes != b.shapes or a.labeled != b.labeled for a, b in diff.changed.values()
+        )
         relabeled += sum(item.labeled for item in diff.added.values())
         return {
             "added": len(diff.added),

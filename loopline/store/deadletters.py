@@ -66,7 +66,10 @@ class DeadLetter:
 
     @property
     def retryable(self) -> bool:
-        """Whether it can be tried again: a command on its subject, a reaction on its service's own."""
+        """Whether it can be tried again.
+
+        A command on its subject, a reaction on its service's own.
+        """
         return self.stream in (*QUEUES, Stream.COMMITS)
 
     def body(self) -> dict[str, Any]:  # JSON
@@ -132,8 +135,8 @@ class DeadLetters:
     async def retry(self, sequence: int) -> DeadLetter:
         """Have a dead letter handled again, and remove it from the dead.
 
-        A command goes back on the subject it came from; a reaction to a commit goes to the one service
-        that failed at it, for a commit is never published twice.
+        A command goes back on the subject it came from; a reaction to a commit goes to the one
+        service that failed at it, for a commit is never published twice.
 
         Raises:
             NotFound: There is none of that number.
@@ -142,7 +145,9 @@ class DeadLetters:
         """
         letter = await self.show(sequence)
         if not letter.retryable:
-            raise Rejected(f"dead letter {sequence} was on {letter.stream}, which cannot be retried")
+            raise Rejected(
+                f"dead letter {sequence} was on {letter.stream}, which cannot be retried"
+            )
         subject, stream = letter.subject, letter.stream
         own: dict[str, str] = {}
         if letter.stream == Stream.COMMITS:

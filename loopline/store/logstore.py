@@ -1,7 +1,7 @@
 """The stream under the commit log: publish with compare-and-set, read by subject, nothing else.
 
-Reads are direct gets (ADR 0001): they need no consumer, so a service may read the log without the right
-to make one.
+Reads are direct gets (ADR 0001): they need no consumer, so a service may read the log without the
+right to make one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Append:
 class LogStore(Protocol):
     """An append-only stream with compare-and-set per subject."""
 
-    async def append(self, subject: str, data: bytes, headers: Mapping[str, str], expected: int) -> int:
+    async def append(
+        self, subject: str, data: bytes, headers: Mapping[str, str], expected: int
+    ) -> int:
         """Publish if the subject's last sequence is `expected` (0: none yet); return the new one.
 
         Raises:
@@ -70,7 +72,10 @@ class LogStore(Protocol):
         ...
 
     def read(self, patterns: Sequence[str], after: int = 0) -> AsyncIterator[Record]:
-        """Yield the messages on `patterns` whose sequence is above `after`, in order, to the end."""
+        """Yield the messages on `patterns` whose sequence is above `after`.
+
+        In order, to the end.
+        """
         ...
 
     async def last_sequence(self) -> int:
@@ -86,7 +91,9 @@ class JetStreamLog:
         self._js: JetStreamContext = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
         self._stream = stream
 
-    async def append(self, subject: str, data: bytes, headers: Mapping[str, str], expected: int) -> int:
+    async def append(
+        self, subject: str, data: bytes, headers: Mapping[str, str], expected: int
+    ) -> int:
         """See `LogStore`."""
         headers = {**headers, EXPECTED_HEADER: str(expected)}
         try:

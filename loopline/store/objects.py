@@ -14,6 +14,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import TypeVar
 
+from loopline import tracing
 from loopline.digests import is_digest, sha256_hex
 from loopline.errors import Corrupt
 from loopline.failpoints import failpoint
@@ -64,12 +65,14 @@ class ObjectStore:
     async def put(self, area: Area, data: bytes) -> str:
         """Store `data` and return its digest; storing it again changes nothing."""
         failpoint("before_write")
-        return await self._run(lambda: self._put(area, data))
+        with tracing.storage("put", area):
+            return await self._run(lambda: self._put(area, data))
 
     async def put_many(self, area: Area, blobs: Sequence[bytes]) -> list[str]:
         """Store each of `blobs`, many at once; return their digests in the same order."""
         failpoint("before_write")
-        return await self._each(lambda data: self._put(area, data), blobs)
+        with tracing.storage("put", area, len(blobs)):
+            return await self._each(lambda data: self._put(area, data), blobs)
 
     def put_now(self, area: Area, data: bytes) -> str:
         """Store `data` as `put` does, blocking: for work that has threads of its own."""
@@ -83,11 +86,13 @@ class ObjectStore:
             NotFound: There is no such object.
             Corrupt: The bytes do not hash to the digest.
         """
-        return await self._run(lambda: self._get(area, digest))
+        with tracing.storage("get", area):
+            return await self._run(lambda: self._get(area, digest))
 
     async def get_many(self, area: Area, digests: Sequence[str]) -> list[bytes]:
         """Return the bytes of each object, read many at once, in the same order."""
-        return await self._each(lambda digest: self._get(area, digest), digests)
+        with tracing.storage("get", area, len(digests)):
+            return await self._each(lambda digest: self._get(area, digest), digests)
 
     async def exists(self, area: Area, digest: str) -> bool:
         """Tell whether the object is there, without reading it."""

@@ -69,7 +69,10 @@ def new_run(
 
 
 def plain(value: Any) -> Any:  # JSON in, JSON out
-    """Return parameters as JSON values, whole floats as integers, as a protobuf Struct would lose them."""
+    """Return parameters as JSON values, whole floats as integers.
+
+    As a protobuf Struct would lose them.
+    """
     if isinstance(value, Struct):
         value = json_format.MessageToDict(value)
     if isinstance(value, Mapping):
@@ -96,7 +99,9 @@ def _sources(package: str) -> list[Path]:
     if spec is None:
         raise Rejected(f"there is no Python package {package!r}", package=package)
     if spec.submodule_search_locations:
-        return sorted(p for root in spec.submodule_search_locations for p in Path(root).rglob("*.py"))
+        return sorted(
+            p for root in spec.submodule_search_locations for p in Path(root).rglob("*.py")
+        )
     return [Path(spec.origin)] if spec.origin else []
 
 

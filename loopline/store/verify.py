@@ -75,7 +75,7 @@ async def verify(
     objects: ObjectStore,
     bucket: BlobStore,
     place: BucketLocation,
-    progress: Progress = lambda _: None,
+    progress: Progress | None = None,
 ) -> VerifyReport:
     """Prove every object under a place of a customer's storage, and that none is missing.
 
@@ -84,7 +84,7 @@ async def verify(
         objects: The workspace's object store.
         bucket: The customer's bucket.
         place: Which connection, bucket and prefix it is.
-        progress: Called with the number of objects looked at so far.
+        progress: Called with the number of objects looked at so far; None for no one.
 
     Raises:
         Rejected: The bucket does not exist or refuses us.
@@ -97,7 +97,8 @@ async def verify(
         async with aclosing(_read_all(bucket, place.prefix, threads)) as batches:
             async for batch in batches:
                 await walk.look_at(batch)
-                progress(walk.objects)
+                if progress is not None:
+                    progress(walk.objects)
     walk.look_for_missing()
     return walk.report()
 

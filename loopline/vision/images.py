@@ -1,8 +1,8 @@
 """Encoded bytes to pixels, and pixels to the network's input size.
 
-Training and inference both import these two functions, so that a model sees at serving time exactly what it
-saw in training. Nothing else of vision is decided here: limits on pixels and file types belong to ingest,
-normalisation to the model's graph.
+Training and inference both import these two functions, so that a model sees at serving time exactly
+what it saw in training. Nothing else of vision is decided here: limits on pixels and file types
+belong to ingest, normalisation to the model's graph.
 """
 
 from __future__ import annotations
@@ -26,17 +26,15 @@ _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPE_AT: Final = 25  # offset of the colour type in a PNG's IHDR
 _EXIF_ORIENTATION: Final = 0x0112
 # The EXIF chunk of a PNG ("eXIf") or a WebP ("EXIF" and its size), up to its TIFF header.
-_EXIF_CHUNK: Final = re.compile(
-    rb"(?:eXIf|EXIF....)(?:Exif\0\0)?(II\*\0|MM\0\*)", re.DOTALL
-)
+_EXIF_CHUNK: Final = re.compile(rb"(?:eXIf|EXIF....)(?:Exif\0\0)?(II\*\0|MM\0\*)", re.DOTALL)
 
 
 def decode(data: bytes, channels: int) -> UInt8Image:
     """Decode an encoded image, upright, to 8 bits.
 
-    EXIF orientation is applied. Palettes are expanded; 16-bit samples keep their high byte; transparency is
-    laid over white, as a browser shows a cut-out product. A JPEG that ends early comes back partly grey:
-    ingest refuses those before they become assets.
+    EXIF orientation is applied. Palettes are expanded; 16-bit samples keep their high byte;
+    transparency is laid over white, as a browser shows a cut-out product. A JPEG that ends early
+    comes back partly grey: ingest refuses those before they become assets.
 
     Args:
         data: The file's bytes: JPEG, PNG, WebP, TIFF, BMP or whatever else OpenCV reads.
@@ -72,8 +70,8 @@ def resize(
 ) -> UInt8Image:
     """Stretch an image to a size; the aspect ratio is not kept.
 
-    "area" averages the pixels that fall together where the image shrinks and is bilinear where it grows
-    (averaging has nothing to average there).
+    "area" averages the pixels that fall together where the image shrinks and is bilinear where it
+    grows (averaging has nothing to average there).
 
     Args:
         image: `(H, W, C)` uint8.
@@ -108,9 +106,7 @@ def _interpolation_flag(interpolation: str, *, shrinks: bool) -> int:
     }
     if interpolation not in flags:
         known = ", ".join(INTERPOLATIONS)
-        raise Rejected(
-            f"interpolation {interpolation!r} is not known; there are {known}"
-        )
+        raise Rejected(f"interpolation {interpolation!r} is not known; there are {known}")
     return flags[interpolation]
 
 
@@ -140,13 +136,9 @@ def _over_white(bgra: npt.NDArray[Any], channels: int) -> UInt8Image:
     shift = 8 * (bgra.dtype.itemsize - 1)
     samples = bgra.astype(np.uint32) >> shift
     alpha = samples[:, :, 3:]
-    bgr = ((samples[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(
-        np.uint8
-    )
+    bgr = ((samples[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
     code = cv2.COLOR_BGR2GRAY if channels == 1 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(bgr, code), np.uint8).reshape(
-        *bgr.shape[:2], channels
-    )
+    return np.asarray(cv2.cvtColor(bgr, code), np.uint8).reshape(*bgr.shape[:2], channels)
 
 
 def _orientation(data: bytes) -> int:
@@ -160,9 +152,7 @@ def _orientation(data: bytes) -> int:
         (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
         (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
         for entry in range(entries):
-            tag, _, _, value = struct.unpack_from(
-                f"{order}HHIH", tiff, directory + 2 + 12 * entry
-            )
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, directory + 2 + 12 * entry)
             if tag == _EXIF_ORIENTATION:
                 return int(value)
     except struct.error:  # EXIF that ends early says nothing

@@ -19,7 +19,9 @@ RESULTS = Path(".bench/results.json")
 def names() -> list[str]:
     """Return the benchmarks: the modules of this package that have a `run`."""
     package = Path(__file__).parent
-    return sorted(m.name for m in pkgutil.iter_modules([str(package)]) if not m.name.startswith("_"))
+    return sorted(
+        m.name for m in pkgutil.iter_modules([str(package)]) if not m.name.startswith("_")
+    )
 
 
 def main() -> int:
@@ -46,7 +48,9 @@ def show(results: list[dict[str, Any]]) -> None:
     table = Table("benchmark", "value", "unit", "goal", "holds", "against")
     for r in results:
         holds = {True: "[green]yes[/green]", False: "[red]no[/red]", None: ""}[r["holds"]]
-        table.add_row(r["name"], f"{r['value']:,.4g}", r["unit"], str(r["goal"] or ""), holds, r["against"])
+        table.add_row(
+            r["name"], f"{r['value']:,.4g}", r["unit"], str(r["goal"] or ""), holds, r["against"]
+        )
     Console(width=140).print(table)
 
 

@@ -120,7 +120,9 @@ async def _pipelined(client: Client, log: CommitLog, body: bytes) -> list[dict[s
     bare, ours = await _alternate(publish, commit)
     ratio = median(b / o for b, o in zip(bare, ours, strict=True))
     return [
-        _entry("bus.bulk_commit", ratio, "ratio", 0.4, "nats-py: pipelined publish of the same body"),
+        _entry(
+            "bus.bulk_commit", ratio, "ratio", 0.4, "nats-py: pipelined publish of the same body"
+        ),
         _entry("bus.bulk_commits_per_s", PIPELINED / median(ours), "1/s", None, ""),
     ]
 
@@ -145,7 +147,9 @@ async def _handlers(url: str, client: Client) -> list[dict[str, Any]]:
         ours.append(await _reaction(url, client, subject, f"ours{number}"))
     ratio = median(b / o for b, o in zip(bare, ours, strict=True))
     return [
-        _entry("bus.handler", ratio, "ratio", 0.8, "FastStream with its own telemetry, same messages"),
+        _entry(
+            "bus.handler", ratio, "ratio", 0.8, "FastStream with its own telemetry, same messages"
+        ),
         _entry("bus.handled_per_s", EVENTS / median(ours), "1/s", None, ""),
     ]
 
@@ -166,12 +170,19 @@ async def _fill(client: Client, subject: str) -> None:
 
 
 async def _faststream(url: str, client: Client, subject: str, durable: str) -> float:
-    broker = NatsBroker(url, middlewares=[NatsTelemetryMiddleware()], apply_types=False, logger=None)
+    broker = NatsBroker(
+        url, middlewares=[NatsTelemetryMiddleware()], apply_types=False, logger=None
+    )
     watch = _Watch()
     pull = PullSub(batch_size=reactions.BATCH, timeout=reactions.PULL_TIMEOUT_S)
     stream = JStream(Stream.COMMITS, declare=False)
     subscriber = broker.subscriber(
-        subject, stream=stream, durable=durable, pull_sub=pull, ack_policy=AckPolicy.ACK, decoder=_raw
+        subject,
+        stream=stream,
+        durable=durable,
+        pull_sub=pull,
+        ack_policy=AckPolicy.ACK,
+        decoder=_raw,
     )
 
     @subscriber
@@ -248,4 +259,11 @@ async def _alternate(
 
 def _entry(name: str, value: float, unit: str, goal: float | None, against: str) -> dict[str, Any]:
     holds = None if goal is None else value >= goal
-    return {"name": name, "value": value, "unit": unit, "goal": goal, "holds": holds, "against": against}
+    return {
+        "name": name,
+        "value": value,
+        "unit": unit,
+        "goal": goal,
+        "holds": holds,
+        "against": against,
+    }

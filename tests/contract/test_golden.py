@@ -1,6 +1,7 @@
 """Every message as it was serialised when its contract was written still means the same.
 
-A new message gets its golden file by `python -m tests.contract.test_golden`; an existing one is never
+A new message gets its golden file by `python -m tests.contract.test_golden`; an existing one is
+never
 rewritten: a change that breaks it breaks whoever reads old commits.
 """
 

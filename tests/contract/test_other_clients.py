@@ -1,4 +1,4 @@
-"""Every public command, sent from Node as JSON, is understood as if our SDK had sent it as protobuf."""
+"""Every public command, sent from Node as JSON, is understood as protobuf from our SDK is."""
 
 from __future__ import annotations
 

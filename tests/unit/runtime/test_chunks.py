@@ -28,7 +28,9 @@ async def test_every_chunk_is_commanded_once_even_if_planned_twice(
     chunks: Chunks, bus: MemoryBus
 ) -> None:
     for _ in range(2):
-        await chunks.dispatch(catalog.ROUTE_CHUNK, "r", 3, lambda i: RouteChunk(run_id="r", index=i))
+        await chunks.dispatch(
+            catalog.ROUTE_CHUNK, "r", 3, lambda i: RouteChunk(run_id="r", index=i)
+        )
     assert [chunk.index for chunk in bus.sent(catalog.ROUTE_CHUNK)] == [0, 1, 2]
 
 

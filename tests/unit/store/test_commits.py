@@ -148,7 +148,9 @@ async def test_read_yields_commits_in_order_from_any_sequence(log: CommitLog) ->
 
 def test_equal_work_has_an_equal_key() -> None:
     a = ArtefactRef(kind=ArtefactKind.ARTEFACT_KIND_DATASET, name="d", digest="a" * 64, version=1)
-    same = ArtefactRef(kind=ArtefactKind.ARTEFACT_KIND_DATASET, name="d", digest="a" * 64, version=9)
+    same = ArtefactRef(
+        kind=ArtefactKind.ARTEFACT_KIND_DATASET, name="d", digest="a" * 64, version=9
+    )
     b = ArtefactRef(kind=ArtefactKind.ARTEFACT_KIND_MODEL, name="m", digest="b" * 64)
     train = RunKind.RUN_KIND_TRAIN
     key = runs.run_key(train, [a, b], {"epochs": 3.0, "lr": 0.1}, "code")

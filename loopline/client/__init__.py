@@ -1,0 +1,1 @@
+"""The SDK: the platform from a program."""
