@@ -59,6 +59,10 @@ class Journal:
         """Return the versions of an artefact, oldest first."""
         return self._named[kind, name]
 
+    def names(self, kind: str) -> list[str]:
+        """Return the names of the artefacts of a kind, sorted."""
+        return sorted(name for known, name in self._named if known == kind)
+
     def version(
         self, kind: str, name: str, *, version: int = 0, digest: str = ""
     ) -> AnyCommitted | None:
