@@ -11,6 +11,7 @@ from pathlib import Path
 from loopline.contracts.catalog import DEFAULT_POOL, SERVICES
 from loopline.embedded.errors import PlatformError
 from loopline.embedded.services import ServiceProcess
+from loopline.embedded.supervisor import BACKOFF_MAX_S
 from loopline.names import validate_name
 
 PROCESSES_MAX = 64  # of one service
@@ -34,6 +35,9 @@ class PlatformOptions:
         log_level: How much services log.
         customer_buckets: Buckets to make for a demonstration customer on the same storage, reached
             by services as connection "customer", with an identity that sees nothing else.
+        ack_wait_s: How soon a killed process's work is taken up again; 0 is what the catalog says.
+        restart_delay_max_s: Upper bound of the growing delay before a process that ended is
+            started again.
         extra_env: Variables added for one service, by service or process name.
         prefer_default_ports: Take the well-known ports where free; else any free ones.
         fork_server: Fork services from one process that has the imports done; where forking is not
@@ -50,6 +54,8 @@ class PlatformOptions:
     otlp_endpoint: str = ""
     log_level: str = "info"
     customer_buckets: tuple[str, ...] = ()
+    ack_wait_s: float = 0.0
+    restart_delay_max_s: float = BACKOFF_MAX_S
     extra_env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     prefer_default_ports: bool = True
     fork_server: bool = sys.platform == "linux"

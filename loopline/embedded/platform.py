@@ -58,7 +58,9 @@ class Platform:
         self.folder = DataFolder(options.data_dir)
         self._lock = FolderLock(self.folder)
         self._logs = LogPump()
-        self._supervisor = Supervisor(self._logs, self.folder.log, self._changed)
+        self._supervisor = Supervisor(
+            self._logs, self.folder.log, self._changed, options.restart_delay_max_s
+        )
         self._direct = DirectSpawner()
         self._forks = ForkSpawner(self._logs, self.folder.log(FORK_SERVER))
         self._endpoints: Endpoints | None = None
@@ -216,6 +218,7 @@ class Platform:
             ports=servers.ports,
             otlp_endpoint=self.options.otlp_endpoint,
             log_level=self.options.log_level,
+            ack_wait_s=self.options.ack_wait_s,
             extra_env=self.options.extra_env,
         )
         for process in self.options.processes():

@@ -148,7 +148,12 @@ class Servers:
             connect_timeout=CONNECT_TIMEOUT_S,
         )
         try:
-            await declare(client.jetstream(), self.options.workspace, pools=self.options.pools)
+            await declare(
+                client.jetstream(),
+                self.options.workspace,
+                pools=self.options.pools,
+                ack_wait_s=self.options.ack_wait_s,
+            )
         finally:
             await client.close()
 

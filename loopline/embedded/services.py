@@ -74,6 +74,7 @@ class ServiceSurroundings:
         ports: All ports, by name.
         otlp_endpoint: Where traces go; nowhere if empty.
         log_level: How much is logged.
+        ack_wait_s: What the durables were declared with; 0 is what the catalog says.
         extra_env: Variables added for one service, by service or process name.
     """
 
@@ -83,6 +84,7 @@ class ServiceSurroundings:
     ports: Mapping[str, int]
     otlp_endpoint: str
     log_level: str
+    ack_wait_s: float
     extra_env: Mapping[str, Mapping[str, str]]
 
     def command(self, process: ServiceProcess, secret: Secret) -> Command:
@@ -114,6 +116,7 @@ class ServiceSurroundings:
             "LOOPLINE_API_TOKEN": endpoints.api_token,
             "LOOPLINE_OTLP_ENDPOINT": self.otlp_endpoint,
             "LOOPLINE_LOG_LEVEL": self.log_level,
+            "LOOPLINE_ACK_WAIT_S": str(self.ack_wait_s),
             "LOOPLINE_ANNOTATE_URL": endpoints.annotate_http,
             "LOOPLINE_LINEAGE_URL": endpoints.lineage_http,
             "LOOPLINE_CONSOLE_URL": endpoints.console_http,

@@ -96,12 +96,20 @@ class Condition:
 class Supervised:
     """One unit's life: a task that starts it, waits for its end, and starts it again."""
 
-    def __init__(self, unit: Unit, logs: LogPump, log_file: Path, changed: Callable[[], None]):
+    def __init__(
+        self,
+        unit: Unit,
+        logs: LogPump,
+        log_file: Path,
+        changed: Callable[[], None],
+        delay_max_s: float = BACKOFF_MAX_S,
+    ):
         self.unit = unit
         self.condition = Condition(endpoint=unit.endpoint)
         self._logs = logs
         self._log_file = log_file
         self._changed = changed
+        self._delay_max_s = delay_max_s
         self._child: ChildProcess | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -170,7 +178,7 @@ class Supervised:
                 self._set(State.RESTARTING)
                 if await self._stopped_within(delay_s):
                     return
-                delay_s = min(delay_s * 2, BACKOFF_MAX_S)
+                delay_s = min(delay_s * 2, self._delay_max_s)
         finally:
             self._ended.set()
 
@@ -263,16 +271,20 @@ class Supervisor:
         logs: Takes their output.
         log_file: Names the log of each.
         changed: Called whenever the state of any process changes.
+        delay_max_s: Upper bound of the growing delay before a process that ended is started again.
     """
 
     logs: LogPump
     log_file: Callable[[str], Path]
     changed: Callable[[], None]
+    delay_max_s: float = BACKOFF_MAX_S
     units: dict[str, Supervised] = field(default_factory=dict)
 
     def add(self, unit: Unit) -> Supervised:
         """Start keeping a unit running."""
-        supervised = Supervised(unit, self.logs, self.log_file(unit.name), self.changed)
+        supervised = Supervised(
+            unit, self.logs, self.log_file(unit.name), self.changed, self.delay_max_s
+        )
         self.units[unit.name] = supervised
         supervised.start()
         return supervised

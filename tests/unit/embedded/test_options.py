@@ -41,6 +41,7 @@ def surroundings(root: Path, **given: Any) -> ServiceSurroundings:
         ports=ports,
         otlp_endpoint="",
         log_level="info",
+        ack_wait_s=0.0,
         extra_env=given,
     )
 

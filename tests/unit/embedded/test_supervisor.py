@@ -70,10 +70,9 @@ def stage() -> Stage:
 @pytest.fixture
 async def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Supervisor]:
     monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.001)
-    monkeypatch.setattr(module, "BACKOFF_MAX_S", 0.004)
     logs = LogPump()
     logs.start()
-    supervisor = Supervisor(logs, lambda name: tmp_path / f"{name}.log", lambda: None)
+    supervisor = Supervisor(logs, lambda name: tmp_path / f"{name}.log", lambda: None, 0.004)
     yield supervisor
     await supervisor.stop(*supervisor.units)
     logs.stop()
