@@ -28,11 +28,11 @@ def publishing(subject: str, key: str) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def handling(key: str, subject: str, headers: Mapping[str, str]) -> Iterator[trace.Span]:
-    """Open the span of a handled message, child of its publish."""
+def handling(key: str, subject: str, context: Mapping[str, str]) -> Iterator[trace.Span]:
+    """Open the span of a handled message, child of the publish whose W3C context it came with."""
     with _tracer.start_as_current_span(
         f"on {key}",
-        context=propagate.extract({name.lower(): value for name, value in headers.items()}),
+        context=propagate.extract(context),
         kind=SpanKind.CONSUMER,
         attributes={"messaging.system": "nats", "messaging.destination.name": subject},
         record_exception=False,

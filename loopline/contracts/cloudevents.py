@@ -85,15 +85,40 @@ def decode(headers: Mapping[str, str] | None, body: bytes, expected: type[Messag
         Rejected: It is none, of another type, or not readable; the message says what is wrong.
     """
     lower = {key.lower(): value for key, value in (headers or {}).items()}
-    content_type = lower.get("content-type", "").split(";")[0].strip().lower()
-    if content_type == STRUCTURED or (
-        not content_type and "ce-type" not in lower and body[:1] == b"{"
-    ):
+    if _is_structured(lower, body):
         return _structured(lower, body, expected)
+    content_type = _content_type(lower)
     attributes = {key[3:]: value for key, value in lower.items() if key.startswith("ce-")}
     _check(attributes, expected)
     message = _parsed(body, content_type or PROTOBUF, expected)
     return _envelope(attributes, lower, message)
+
+
+def trace_context(headers: Mapping[str, str] | None, body: bytes) -> dict[str, str]:
+    """Return the W3C trace context that an event came with; empty if it came with none.
+
+    It is in headers of its own or in the event's attributes (the CloudEvents extension "distributed
+    tracing"), which in structured mode are in the body.
+    """
+    lower = {key.lower(): value for key, value in (headers or {}).items()}
+    found = {key: lower.get(key) or lower.get(f"ce-{key}") for key in TRACE_HEADERS}
+    if not found["traceparent"] and _is_structured(lower, body):
+        try:
+            event = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return {}  # `decode` says what is wrong
+        found = {key: event.get(key) for key in TRACE_HEADERS} if isinstance(event, dict) else {}
+    return {key: str(value) for key, value in found.items() if value}
+
+
+def _content_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def _is_structured(headers: Mapping[str, str], body: bytes) -> bool:
+    content_type = _content_type(headers)
+    bare = not content_type and "ce-type" not in headers and body[:1] == b"{"
+    return content_type == STRUCTURED or bare
 
 
 def _structured(headers: Mapping[str, str], body: bytes, expected: type[Message]) -> Envelope:

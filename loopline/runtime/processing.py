@@ -88,7 +88,8 @@ class Processor:
         current_event.set(headers.get("ce-id", ""))
         started = time.perf_counter()
         attempt = message.metadata.num_delivered
-        with tracing.handling(self.event.key, message.subject, headers) as span:
+        trace = cloudevents.trace_context(message.headers, message.data)
+        with tracing.handling(self.event.key, message.subject, trace) as span:
             try:
                 delivery, body = self._decode(message)
                 current_event.set(delivery.event_id)

@@ -129,3 +129,23 @@ def test_the_trace_context_travels_in_headers_and_in_structured_events() -> None
     by_header = cloudevents.decode({"traceparent": parent}, structured(), ImportImages)
     inside = cloudevents.decode({}, structured(traceparent=parent), ImportImages)
     assert by_header.traceparent == inside.traceparent == parent
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        pytest.param({"Traceparent": "00-a-b-01"}, b"", id="its own header"),
+        pytest.param({**BINARY, "ce-traceparent": "00-a-b-01"}, b"", id="an attribute's header"),
+        pytest.param({}, structured(traceparent="00-a-b-01"), id="an attribute in the body"),
+    ],
+)
+def test_trace_context_is_found_wherever_an_event_may_carry_it(
+    headers: dict[str, str], body: bytes
+) -> None:
+    assert cloudevents.trace_context(headers, body) == {"traceparent": "00-a-b-01"}
+
+
+@pytest.mark.parametrize("body", [b"{", b"{}", b"[]", b""])
+def test_event_without_trace_context_has_none(body: bytes) -> None:
+    assert cloudevents.trace_context({"content-type": cloudevents.STRUCTURED}, body) == {}
+    assert cloudevents.trace_context(BINARY, body) == {}
