@@ -93,7 +93,7 @@ class Ingest(Service):
             done = plan.objects_through(command.index)
             await self.bus.report(provenance.running(plan, done))
             if is_last:
-                await self._join(plan, command.plan_digest)
+                await self._join(plan, command.plan_digest, delivery)
 
     @work(catalog.JOIN_IMPORT, concurrency=1)
     async def on_join_import(self, command: JoinImport, delivery: Delivery) -> None:
@@ -130,11 +130,11 @@ class Ingest(Service):
         pool = self.settings.pool
         await self.chunks.dispatch(catalog.IMPORT_CHUNK, plan.work_id, total, chunk, pool=pool)
 
-    async def _join(self, plan: Plan, plan_digest: str) -> None:
+    async def _join(self, plan: Plan, plan_digest: str, cause: Delivery) -> None:
+        # Named by the chunk's message: a run that is asked for again must be joined again.
         message = JoinImport(run_id=plan.run_id, plan_digest=plan_digest)
-        await self.bus.send(
-            catalog.JOIN_IMPORT, message, id=f"{plan.work_id}/join", pool=self.settings.pool
-        )
+        message_id = f"{plan.work_id}/join/{cause.event_id}"
+        await self.bus.send(catalog.JOIN_IMPORT, message, id=message_id, pool=self.settings.pool)
 
     @asynccontextmanager
     async def _telling(

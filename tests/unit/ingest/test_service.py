@@ -20,6 +20,7 @@ from loopline.contracts import (
 )
 from loopline.demo.images import write_arrivals, write_catalogue
 from loopline.errors import NotFound, Rejected, Transient
+from loopline.runtime.bus import current_event
 from loopline.store import runs
 from loopline.store.items import Shape
 from loopline.testing.memory import delivery
@@ -256,6 +257,20 @@ async def test_chunk_that_another_worker_did_is_not_fetched_again(shop: Shop) ->
     head = await shop.head()
     assert head is not None
     assert head.message.statistics["items"] == 5
+
+
+async def test_run_whose_chunks_died_goes_on_when_it_is_asked_for_again(shop: Shop) -> None:
+    """The bus drops repeated messages: those of a new command must not look repeated."""
+    fill(shop.bucket, *range(20))
+    for command_id in ("first", "first again", "second"):
+        current_event.set(command_id.partition(" ")[0])
+        await shop.ask(shop.command())
+    chunks = shop.bus.sent(catalog.IMPORT_CHUNK)
+    assert [chunk.index for chunk in chunks] == [0, 1, 2, 0, 1, 2]
+    for chunk in chunks[3:]:
+        await shop.service.on_import_chunk(chunk, delivery())
+    await shop.service.on_join_import(shop.bus.sent(catalog.JOIN_IMPORT)[0], delivery())
+    assert await shop.head() is not None
 
 
 async def test_object_deleted_between_listing_and_reading_is_told(shop: Shop) -> None:
