@@ -29,11 +29,11 @@ INTRODUCTION = """# Events
 
 <!-- Generated from loopline/contracts/catalog.py and the services' handlers: `make docs`. -->
 
-Every message on the bus is a CloudEvent 1.0 over NATS. In binary mode its attributes are the headers
-`ce-specversion`, `ce-id`, `ce-source`, `ce-type`, and the body is protobuf (`content-type:
+Every message on the bus is a CloudEvent 1.0 over NATS. In binary mode its attributes are the
+headers `ce-specversion`, `ce-id`, `ce-source`, `ce-type`, and the body is protobuf (`content-type:
 application/protobuf`) or the protobuf JSON mapping (`application/json`). In structured mode
-(`application/cloudevents+json`) the body is the whole event. W3C `traceparent` travels along. A message
-has at most {limit} bytes.
+(`application/cloudevents+json`) the body is the whole event. W3C `traceparent` travels along. A
+message has at most {limit} bytes.
 
 `{{workspace}}` is `default` unless you say otherwise, and so is `{{pool}}`.
 """
@@ -53,7 +53,9 @@ def service_class(name: str) -> type[Service]:
     found = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Service) and value.__module__ == module.__name__
+        if isinstance(value, type)
+        and issubclass(value, Service)
+        and value.__module__ == module.__name__
     ]
     (only,) = found
     return only

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from loopline.client.sync import Loopline
 
 MEGABYTE = 1e6
 SHOWN = 20
+LISTED_BY_NAME = ("garbage", "removed")
 
 
 def register(app: typer.Typer) -> None:
@@ -61,12 +62,9 @@ def gc(
     )
 
 
-def _counted(report: dict[str, object]) -> dict[str, object]:
+def _counted(report: dict[str, Any]) -> dict[str, Any]:
     """Return a report whose garbage is listed by name only."""
     return {
-        name: [f"{g['area']}/{g['digest']}" for g in value]
-        if name in ("garbage", "removed")
-        else value
+        name: [f"{g['area']}/{g['digest']}" for g in value] if name in LISTED_BY_NAME else value
         for name, value in report.items()
-        if isinstance(value, (list, tuple)) or not isinstance(value, dict)
     }

@@ -22,7 +22,8 @@ def coco_document(
         file_name: Names an item's image file.
     """
     category = {name: index for index, name in enumerate(classes, start=1)}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id, item in enumerate(items, start=1):
         images.append(
             {

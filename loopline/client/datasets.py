@@ -29,6 +29,8 @@ EXTENSIONS = {
 }
 
 DatasetVersion = Committed[DatasetCommitted]
+DatasetVersions = list[DatasetVersion]  # within the class, `list` is the method
+Columns = list[str]
 
 
 class DatasetVerbs:
@@ -37,11 +39,11 @@ class DatasetVerbs:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def list(self) -> list[DatasetVersion]:
+    async def list(self) -> DatasetVersions:
         """Return the head of every dataset."""
         return await self._session.log.heads(catalog.DATASET_COMMITTED)
 
-    async def log(self, name: str) -> list[DatasetVersion]:
+    async def log(self, name: str) -> DatasetVersions:
         """Return a dataset's versions, newest first; NotFound if there is no such dataset."""
         ref, _ = parse_ref(name, ArtefactKind.ARTEFACT_KIND_DATASET)
         history = await self._session.log.history(catalog.DATASET_COMMITTED, name=ref.name)
@@ -53,7 +55,7 @@ class DatasetVerbs:
         """Return one version; NotFound if there is none of that name, number or tag."""
         return await self._session.datasets.version(await self._resolve(version))
 
-    async def items(self, version: str, columns: list[str] | None = None) -> AsyncIterator[Item]:
+    async def items(self, version: str, columns: Columns | None = None) -> AsyncIterator[Item]:
         """Yield a version's items, sorted by asset; only these columns are read if named."""
         tree = await self._session.datasets.tree(await self.get(version))
         async for item in tree.rows(columns):

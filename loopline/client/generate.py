@@ -19,7 +19,6 @@ HEADER = '''"""`Loopline`: the platform from a program without asyncio.
 Generated from the async client by `python -m loopline.client.generate`; do not edit.
 """
 
-# ruff: noqa: F401
 '''
 PREAMBLE = '''
 
@@ -137,12 +136,13 @@ def _formatted(text: str) -> str:
         1,
     )
     ruff = str(Path(sys.executable).parent / "ruff")
+    config = ["--config", str(HERE.parent.parent / "pyproject.toml")]
     for arguments in (
         ["check", "--fix", "-q", "--select", "I,F401", "--ignore-noqa"],
         ["format", "-q"],
     ):
         text = subprocess.run(
-            [ruff, *arguments, "--stdin-filename", "sync.py", "-"],
+            [ruff, *arguments, *config, "--stdin-filename", "sync.py", "-"],
             input=text, capture_output=True, text=True, check=False, cwd=HERE,
         ).stdout  # fmt: skip
     return text

@@ -11,6 +11,10 @@ from loopline.names import validate_name
 BULK = 500  # items per request
 
 
+Json = dict[str, Any]
+JsonList = list[Json]  # within the class, `list` is the method
+
+
 class JobVerbs:
     """What can be done with labeling jobs.
 
@@ -20,7 +24,7 @@ class JobVerbs:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def list(self) -> list[dict[str, Any]]:
+    async def list(self) -> JsonList:
         """Return every job with its progress."""
         return list((await self._call("GET", "/v1/jobs"))["jobs"])
 
@@ -28,10 +32,10 @@ class JobVerbs:
         """Return one job; NotFound if there is none of that name."""
         return await self._call("GET", f"/v1/jobs/{validate_name('job', job)}")
 
-    async def items(self, job: str, state: str = "") -> list[dict[str, Any]]:
+    async def items(self, job: str, state: str = "") -> JsonList:
         """Return a job's items with predictions and labels; only those in `state` if named."""
         path = f"/v1/jobs/{validate_name('job', job)}/items"
-        items: list[dict[str, Any]] = []
+        items: JsonList = []
         cursor = ""
         while True:
             query = {"limit": str(BULK), "state": state, "cursor": cursor}

@@ -29,6 +29,8 @@ PREDICT_TIMEOUT_S = 30.0
 MAX_MESSAGE_BYTES = 64 * 1024**2
 
 ModelVersion = Committed[ModelCommitted]
+ModelVersions = list[ModelVersion]  # within the class, `list` is the method
+Aliases = list[Committed[AliasMoved]]
 
 
 class ModelVerbs:
@@ -37,11 +39,11 @@ class ModelVerbs:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def list(self) -> list[ModelVersion]:
+    async def list(self) -> ModelVersions:
         """Return the last version of every model."""
         return await self._session.log.heads(catalog.MODEL_COMMITTED)
 
-    async def log(self, name: str) -> list[ModelVersion]:
+    async def log(self, name: str) -> ModelVersions:
         """Return a model's versions, newest first; NotFound if there is no such model."""
         ref, _ = parse_ref(name, ArtefactKind.ARTEFACT_KIND_MODEL)
         history = await self._session.log.history(catalog.MODEL_COMMITTED, name=ref.name)
@@ -49,7 +51,7 @@ class ModelVerbs:
             raise NotFound(f"there is no model {name!r}", model=name)
         return history[::-1]
 
-    async def aliases(self, name: str) -> list[Committed[AliasMoved]]:
+    async def aliases(self, name: str) -> Aliases:
         """Return the heads of a model's aliases."""
         return await self._session.log.heads(catalog.ALIAS_MOVED, model=name)
 
@@ -127,7 +129,7 @@ class ModelVerbs:
         ]
         address = self._session.settings.inference_grpc
         async with grpc.aio.insecure_channel(address, options=options) as channel:
-            stub = predict_pb2_grpc.PredictServiceStub(channel)
+            stub = predict_pb2_grpc.PredictServiceStub(channel)  # type: ignore[no-untyped-call]
             try:
                 response: predict_pb2.PredictResponse = await stub.Predict(
                     request, timeout=PREDICT_TIMEOUT_S

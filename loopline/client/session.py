@@ -144,7 +144,7 @@ class Session:
         """
         command_id = str(uuid4())
         async with self.reports() as reports:
-            await self.bus.send(event, message, id=command_id, **tokens)
+            await self.bus.send(event, message, id=command_id, **tokens)  # type: ignore[arg-type]
             if not wait:
                 return CommandResult(command_id, None)
             return await _follow(command_id, reports)

@@ -3,7 +3,6 @@
 Generated from the async client by `python -m loopline.client.generate`; do not edit.
 """
 
-# ruff: noqa: F401
 from __future__ import annotations
 
 import builtins
@@ -19,9 +18,10 @@ from loopline.client import lineage as _lineage
 from loopline.client import models as _models
 from loopline.client import storage as _storage
 from loopline.client.aio import AsyncLoopline
-from loopline.client.datasets import DatasetVersion
+from loopline.client.datasets import Columns, DatasetVersion, DatasetVersions
 from loopline.client.flows import FlowVersion
-from loopline.client.models import ModelVersion
+from loopline.client.jobs import JsonList
+from loopline.client.models import Aliases, ModelVersion, ModelVersions
 from loopline.client.portal import Portal
 from loopline.client.session import CommandResult
 from loopline.contracts import (
@@ -49,11 +49,11 @@ class DatasetVerbs:
         self._portal = portal
         self._client = client
 
-    def list(self) -> builtins.list[DatasetVersion]:
+    def list(self) -> DatasetVersions:
         """Return the head of every dataset."""
         return self._portal.call(self._client.list())
 
-    def log(self, name: str) -> builtins.list[DatasetVersion]:
+    def log(self, name: str) -> DatasetVersions:
         """Return a dataset's versions, newest first; NotFound if there is no such dataset."""
         return self._portal.call(self._client.log(name))
 
@@ -61,9 +61,7 @@ class DatasetVerbs:
         """Return one version; NotFound if there is none of that name, number or tag."""
         return self._portal.call(self._client.get(version))
 
-    def items(
-        self, version: str, columns: builtins.list[str] | None = None
-    ) -> Iterator[Item]:
+    def items(self, version: str, columns: Columns | None = None) -> Iterator[Item]:
         """Yield a version's items, sorted by asset; only these columns are read if named."""
         return self._portal.iterate(self._client.items(version, columns))
 
@@ -95,15 +93,15 @@ class ModelVerbs:
         self._portal = portal
         self._client = client
 
-    def list(self) -> builtins.list[ModelVersion]:
+    def list(self) -> ModelVersions:
         """Return the last version of every model."""
         return self._portal.call(self._client.list())
 
-    def log(self, name: str) -> builtins.list[ModelVersion]:
+    def log(self, name: str) -> ModelVersions:
         """Return a model's versions, newest first; NotFound if there is no such model."""
         return self._portal.call(self._client.log(name))
 
-    def aliases(self, name: str) -> builtins.list[Committed[AliasMoved]]:
+    def aliases(self, name: str) -> Aliases:
         """Return the heads of a model's aliases."""
         return self._portal.call(self._client.aliases(name))
 
@@ -121,9 +119,7 @@ class ModelVerbs:
         """Write a file of a model version ("model.onnx") to `path`; return its size in bytes."""
         return self._portal.call(self._client.download(version, file, path))
 
-    def predict(
-        self, model: str, images: Sequence[bytes]
-    ) -> predict_pb2.PredictResponse:
+    def predict(self, model: str, images: Sequence[bytes]) -> predict_pb2.PredictResponse:
         """Ask a served model about encoded images (JPEG, PNG, WebP).
 
         Args:
@@ -170,7 +166,7 @@ class JobVerbs:
         self._portal = portal
         self._client = client
 
-    def list(self) -> builtins.list[dict[str, Any]]:
+    def list(self) -> JsonList:
         """Return every job with its progress."""
         return self._portal.call(self._client.list())
 
@@ -178,7 +174,7 @@ class JobVerbs:
         """Return one job; NotFound if there is none of that name."""
         return self._portal.call(self._client.get(job))
 
-    def items(self, job: str, state: str = "") -> builtins.list[dict[str, Any]]:
+    def items(self, job: str, state: str = "") -> JsonList:
         """Return a job's items with predictions and labels; only those in `state` if named."""
         return self._portal.call(self._client.items(job, state))
 
@@ -201,11 +197,7 @@ class JobVerbs:
         )
 
     def label_many(
-        self,
-        job: str,
-        labels: Mapping[str, Sequence[Mapping[str, Any]]],
-        *,
-        labeler: str = "",
+        self, job: str, labels: Mapping[str, Sequence[Mapping[str, Any]]], *, labeler: str = ""
     ) -> int:
         """Submit the annotations of many items, by asset; return how many were taken."""
         return self._portal.call(self._client.label_many(job, labels, labeler=labeler))
@@ -292,9 +284,7 @@ class LineageVerbs:
         Raises:
             Rejected: The connection is not configured here, or the bucket refuses its key.
         """
-        return self._portal.call(
-            self._client.verify(connection, bucket, prefix, progress=progress)
-        )
+        return self._portal.call(self._client.verify(connection, bucket, prefix, progress=progress))
 
 
 class StorageVerbs:
@@ -310,9 +300,7 @@ class StorageVerbs:
 
     def gc(self, *, dry_run: bool = True, grace_days: float = 7.0) -> GcReport:
         """Remove garbage older than `grace_days`, or say what would be removed."""
-        return self._portal.call(
-            self._client.gc(dry_run=dry_run, grace_days=grace_days)
-        )
+        return self._portal.call(self._client.gc(dry_run=dry_run, grace_days=grace_days))
 
 
 class LooplineVerbs:
@@ -379,12 +367,7 @@ class LooplineVerbs:
         """Train a model on a dataset version ("catalogue@v2"; its head without version)."""
         return self._portal.call(
             self._client.train(
-                model,
-                dataset,
-                recipe=recipe,
-                parameters=parameters,
-                wait=wait,
-                pool=pool,
+                model, dataset, recipe=recipe, parameters=parameters, wait=wait, pool=pool
             )
         )
 
@@ -402,9 +385,7 @@ class LooplineVerbs:
             self._client.apply(model, dataset, where=where, wait=wait, pool=pool)
         )
 
-    def predict(
-        self, model: str, images: Sequence[Path]
-    ) -> predict_pb2.PredictResponse:
+    def predict(self, model: str, images: Sequence[Path]) -> predict_pb2.PredictResponse:
         """Ask a served model about image files; see `ModelVerbs.predict`."""
         return self._portal.call(self._client.predict(model, images))
 

@@ -273,7 +273,9 @@ class Story:
         with self._screen.stage(
             "promote_2", "Compared with the champion, same test photos"
         ) as stage:
-            decision = await self._until("the decision", lambda: self._decision(model))
+            decision: Committed[AliasMoved] | PromotionDeclined = await self._until(
+                "the decision", lambda: self._decision(model)
+            )
             promoted = isinstance(decision, Committed)
             self._summary.decision = (
                 decision.message.reason if isinstance(decision, Committed) else decision.reason

@@ -36,7 +36,7 @@ def subscribe(
         no_reply=True,
     )
 
-    @subscriber
+    @subscriber  # type: ignore[untyped-decorator]
     async def handle(message: NatsMessage) -> None:
         await processor.process(message.raw_message)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Protocol
+from typing import Any, Protocol
 
 import urllib3
 from minio import Minio
@@ -260,7 +260,7 @@ class _Ours:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
-        ids = {"bucket": self._bucket, "key": self._key}
+        ids: dict[str, Any] = {"bucket": self._bucket, "key": self._key}
         if isinstance(error, S3Error):
             if error.code == "NoSuchBucket":
                 raise NotFound(f"there is no bucket {self._bucket!r}", **ids) from error

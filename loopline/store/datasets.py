@@ -105,7 +105,9 @@ class Datasets:
         name: str,
         decide: Callable[[Committed[DatasetCommitted] | None], Awaitable[Change]],
     ) -> Committed[DatasetCommitted]:
-        """Commit what `decide(head)` says, asked again with the new head if another writer was first.
+        """Commit what `decide(head)` says.
+
+        It is asked again with the new head if another writer was first.
 
         For changes that depend on what is there already: an import drops what the dataset has.
         """

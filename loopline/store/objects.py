@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -21,7 +22,9 @@ from loopline.failpoints import failpoint
 from loopline.store.blobs import BlobInfo, BlobStore
 
 LIST_PAGE = 1000  # objects handed over from the listing thread at a time
+S = TypeVar("S")
 T = TypeVar("T")
+Results = list[T]  # within the class, `list` is the method
 
 
 class Area(StrEnum):
@@ -129,11 +132,8 @@ class ObjectStore:
     async def _run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
-    async def _each(self, call: Callable[[S], T], values: Sequence[S]) -> list[T]:
-        return list(await asyncio.gather(*(self._run(lambda v=v: call(v)) for v in values)))
-
-
-S = TypeVar("S")
+    async def _each(self, call: Callable[[S], T], values: Sequence[S]) -> Results[T]:
+        return list(await asyncio.gather(*(self._run(partial(call, v)) for v in values)))
 
 
 def _page(found: Iterator[BlobInfo]) -> list[BlobInfo]:

@@ -123,7 +123,7 @@ def _imdecode(encoded: UInt8Image, flag: int) -> npt.NDArray[Any]:
 
 
 def _may_be_transparent(data: bytes) -> bool:
-    """Whether alpha must be looked for, which costs a decode of its own where there is none after all."""
+    """Whether alpha must be looked for; that costs a decode of its own where there is none."""
     if data.startswith(_JPEG_MAGIC):
         return False
     if data.startswith(_PNG_MAGIC) and len(data) > _PNG_COLOUR_TYPE_AT:

@@ -185,7 +185,7 @@ async def _faststream(url: str, client: Client, subject: str, durable: str) -> f
         decoder=_raw,
     )
 
-    @subscriber
+    @subscriber  # type: ignore[untyped-decorator]
     async def handle(_: object) -> None:
         watch.tick()
 

@@ -83,7 +83,7 @@ async def test_json_from_node_gets_the_same_reaction_as_protobuf_from_the_sdk(
     subject = event.subject(workspace, **tokens)
     attributes = {"specversion": "1.0", "id": "from-node", "source": "shop", "type": event.type}
 
-    await host.service.bus.send(event, message, id="from-sdk", **tokens)
+    await host.service.bus.send(event, message, id="from-sdk", **tokens)  # type: ignore[arg-type]
     await publish_from_node(
         nats_server.url,
         subject,

@@ -14,7 +14,7 @@ from services.annotate.domain.webhooks import Notification, headers
 DETAIL_LENGTH_MAX = 300  # characters
 
 
-class Unreachable(LooplineError):  # noqa: N818 - named as its siblings in loopline.errors are
+class Unreachable(LooplineError):
     """No answer came from the receiver."""
 
 

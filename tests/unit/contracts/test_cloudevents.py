@@ -23,7 +23,7 @@ BINARY = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "shop", "ce-type":
 
 
 def structured(**changes: Any) -> bytes:
-    event = {"specversion": "1.0", "id": "1", "source": "shop", "type": TYPE}
+    event: dict[str, Any] = {"specversion": "1.0", "id": "1", "source": "shop", "type": TYPE}
     event |= {"data": json_format.MessageToDict(COMMAND), **changes}
     return json.dumps({key: value for key, value in event.items() if value is not None}).encode()
 
