@@ -99,13 +99,18 @@ class NatsServer:
             },
         }
         if self.users:
-            config["authorization"] = {"users": [user.config() for user in self.users]}
+            config["authorization"] = authorization(self.users)
         return config
 
     def is_ready(self) -> bool:
         """Tell whether this very server answers, with JetStream: it greets with its name."""
         info = greeting(self.host, self.ports["nats"])
         return bool(info.get("server_name") == self.name and info.get("jetstream"))
+
+
+def authorization(users: Sequence[NatsUser]) -> dict[str, Any]:
+    """Return users as nats-server's configuration has them."""
+    return {"users": [user.config() for user in users]}
 
 
 def write_error(health: str) -> str:

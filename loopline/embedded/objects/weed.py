@@ -20,6 +20,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import urllib3
 from minio import Minio
@@ -149,7 +150,17 @@ class WeedServer:
             earlier[-1].rename(wanted)
 
     def _write_identities(self) -> None:
-        identities = [
+        write_private_json(self._config_folder / "s3.json", identities_config(self.identities))
+
+    def _write_internal_keys(self) -> None:
+        """Write keys for the HTTP ports between the parts: new ones, since nobody keeps them."""
+        write_private(self._config_folder / "security.toml", internal_keys())
+
+
+def identities_config(identities: Iterable[S3Identity]) -> dict[str, Any]:
+    """Return identities as SeaweedFS's `-s3.config` has them."""
+    return {
+        "identities": [
             {
                 "name": identity.name,
                 "credentials": [
@@ -157,15 +168,15 @@ class WeedServer:
                 ],
                 "actions": list(identity.actions),
             }
-            for identity in self.identities
+            for identity in identities
         ]
-        write_private_json(self._config_folder / "s3.json", {"identities": identities})
+    }
 
-    def _write_internal_keys(self) -> None:
-        """Write keys for the HTTP ports between the parts: new ones, since nobody keeps them."""
-        sections = ("signing", "signing.read", "filer_signing", "filer_signing.read")
-        lines = [f'[jwt.{name}]\nkey = "{secrets.token_hex(32)}"\n' for name in sections]
-        write_private(self._config_folder / "security.toml", "".join(lines))
+
+def internal_keys() -> str:
+    """Return a `security.toml` with fresh keys for the HTTP ports between SeaweedFS's parts."""
+    sections = ("signing", "signing.read", "filer_signing", "filer_signing.read")
+    return "".join(f'[jwt.{name}]\nkey = "{secrets.token_hex(32)}"\n' for name in sections)
 
 
 def choose_ports(
@@ -201,6 +212,7 @@ def client(
     *,
     timeout_s: float = PROBE_TIMEOUT_S,
     retries: int = 0,
+    secure: bool = False,
 ) -> Minio:
     """Return a client that answers soon: no retries, short timeouts."""
     http = urllib3.PoolManager(timeout=timeout_s, retries=urllib3.Retry(total=retries))
@@ -208,7 +220,7 @@ def client(
         endpoint,
         access_key=access_key,
         secret_key=secret_key,
-        secure=False,
+        secure=secure,
         region=REGION,
         http_client=http,
     )

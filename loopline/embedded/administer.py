@@ -1,0 +1,59 @@
+"""The admin step on servers that run elsewhere: `python -m loopline.embedded.administer`.
+
+Makes streams, durable consumers and the bucket what they should be, and ends; run it before the
+services start, and after each upgrade. `loopline up` does the same by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats
+from pydantic import Field
+
+from loopline.embedded.objects import weed
+from loopline.runtime.admin import declare
+from loopline.runtime.settings import ServiceSettings
+
+CONNECT_ATTEMPTS = 60  # one a second, while the servers start
+
+
+class AdminSettings(ServiceSettings):
+    """What the admin step is told, from `LOOPLINE_*` variables."""
+
+    pools: tuple[str, ...] = ("default",)
+    """Pools that commands may be sent to."""
+    replicas: int = Field(default=1, ge=1, le=5)
+    """Copies of every stream; 3 on a cluster of three."""
+
+
+async def administer(settings: AdminSettings) -> None:
+    """Make everything what it should be."""
+    client = await nats.connect(
+        settings.nats_url.split(","),
+        user=settings.nats_user or None,
+        password=settings.nats_password.get_secret_value() or None,
+        max_reconnect_attempts=CONNECT_ATTEMPTS,
+        reconnect_time_wait=1,
+    )
+    try:
+        await declare(
+            client.jetstream(timeout=30),
+            settings.workspace,
+            pools=settings.pools,
+            replicas=settings.replicas,
+        )
+    finally:
+        await client.close()
+    s3 = weed.client(
+        settings.s3_endpoint,
+        settings.s3_access_key,
+        settings.s3_secret_key.get_secret_value(),
+        secure=settings.s3_secure,
+        retries=5,
+    )
+    await asyncio.to_thread(weed.ensure_buckets, s3, [settings.s3_bucket])
+
+
+if __name__ == "__main__":
+    asyncio.run(administer(AdminSettings()))

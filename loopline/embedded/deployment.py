@@ -1,0 +1,117 @@
+"""Configuration for servers that run elsewhere: the same users, identities and secrets, as files.
+
+`python -m loopline.embedded.deployment DIR --nats nats://bus:4222 --s3 storage:8333` writes into
+DIR:
+
+- `auth.conf`: the users of the bus, to `include` in nats-server's configuration
+- `s3.json`: the identities of storage, for SeaweedFS's `-s3.config`
+- `security.toml`: keys between SeaweedFS's parts
+- `<service>.env`: what each service is told; `admin.env` for `python -m
+  loopline.embedded.administer`
+- `connections.json`: customers' object storage
+- `credentials.json`: the secrets; run it again and they stay
+
+Subjects and areas come from the catalog and the table of grants: run it again after an upgrade.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from loopline.contracts.catalog import DEFAULT_POOL, SERVICES
+from loopline.embedded.files import private_folder, write_private, write_private_json
+from loopline.embedded.identities import ADMIN, Credentials, nats_users, s3_identities
+from loopline.embedded.nats import authorization
+from loopline.embedded.objects.weed import identities_config, internal_keys
+from loopline.embedded.options import BUCKET
+from loopline.embedded.services import CUSTOMER_FACING
+from loopline.names import validate_name
+
+HTTP_PORT = 8080  # inside a container every service has its own address
+GRPC_PORT = 8001
+
+
+def write_deployment(
+    folder: Path,
+    *,
+    nats_url: str,
+    s3_endpoint: str,
+    workspace: str = "default",
+    pools: tuple[str, ...] = (DEFAULT_POOL,),
+    mounted_at: str = "/run/loopline",
+) -> None:
+    """Write the files.
+
+    Args:
+        folder: Where to; made for its owner alone.
+        nats_url: Where services find the bus.
+        s3_endpoint: `host:port` where they find storage.
+        workspace: The team's name space.
+        pools: Pools that commands may be sent to.
+        mounted_at: Where `connections.json` is for the services that read it.
+    """
+    validate_name("workspace", workspace)
+    private_folder(folder)
+    credentials = Credentials.load_or_generate(folder / "credentials.json")
+    users = nats_users(credentials, workspace, pools)
+    identities = s3_identities(credentials, BUCKET, workspace, ())
+    write_private_json(folder / "auth.conf", {"authorization": authorization(users)})
+    write_private_json(folder / "s3.json", identities_config(identities))
+    if not (folder / "security.toml").exists():
+        write_private(folder / "security.toml", internal_keys())
+    if not (folder / "connections.json").exists():
+        write_private_json(folder / "connections.json", {})
+    for name in (ADMIN, *SERVICES):
+        secret = credentials[name]
+        told = {
+            "LOOPLINE_WORKSPACE": workspace,
+            "LOOPLINE_NATS_URL": nats_url,
+            "LOOPLINE_NATS_USER": name,
+            "LOOPLINE_NATS_PASSWORD": secret.password,
+            "LOOPLINE_S3_ENDPOINT": s3_endpoint,
+            "LOOPLINE_S3_BUCKET": BUCKET,
+            "LOOPLINE_S3_ACCESS_KEY": secret.access_key,
+            "LOOPLINE_S3_SECRET_KEY": secret.secret_key,
+            **_listening(name),
+        }
+        if name in CUSTOMER_FACING:
+            told["LOOPLINE_CONNECTIONS_FILE"] = f"{mounted_at}/connections.json"
+        write_private(folder / f"{name}.env", _lines(told))
+
+
+def _listening(name: str) -> dict[str, str]:
+    if name == ADMIN:
+        return {}
+    told = {
+        "LOOPLINE_DATA_DIR": "/data",
+        "LOOPLINE_HTTP_HOST": "0.0.0.0",  # noqa: S104 - a container's own address
+        "LOOPLINE_HTTP_PORT": str(HTTP_PORT),
+    }
+    if name == "inference":
+        told |= {"LOOPLINE_GRPC_HOST": "0.0.0.0", "LOOPLINE_GRPC_PORT": str(GRPC_PORT)}  # noqa: S104
+    if name == "console":
+        told["LOOPLINE_LINEAGE_URL"] = f"http://lineage:{HTTP_PORT}"
+    return told
+
+
+def _lines(told: Mapping[str, str]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in told.items())
+
+
+def main() -> None:
+    """Write the files that the command line asks for."""
+    parser = argparse.ArgumentParser(description="Write configuration for servers elsewhere.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--nats", default="nats://bus:4222", help="where services find the bus")
+    parser.add_argument("--s3", default="storage:8333", help="where they find storage")
+    parser.add_argument("--workspace", default="default")
+    given = parser.parse_args()
+    write_deployment(
+        given.folder, nats_url=given.nats, s3_endpoint=given.s3, workspace=given.workspace
+    )
+
+
+if __name__ == "__main__":
+    main()
