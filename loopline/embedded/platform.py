@@ -134,6 +134,7 @@ class Platform:
         await self._forks.stop()
         await self._supervisor.stop(WEED)
         weed.remove_sockets(self._ports)
+        self._ports = {}  # stopped again later, they may be another platform's
         await self._supervisor.stop(NATS)
         self._logs.stop()
         self._lock.release()
