@@ -24,8 +24,12 @@ async def ask_for_import(
     bucket: str,
     prefix: str,
     labels_key: str,
+    traceparent: str = "",
 ) -> dict[str, object]:
-    """Publish the command as a JSON CloudEvent in structured mode; return the event."""
+    """Publish the command as a JSON CloudEvent in structured mode; return the event.
+
+    A publisher that traces its own work gives the W3C `traceparent` of the span that asks.
+    """
     event: dict[str, object] = {
         "specversion": "1.0",
         "id": str(uuid.uuid4()),
@@ -39,6 +43,8 @@ async def ask_for_import(
             "labelsKey": labels_key,
         },
     }
+    if traceparent:
+        event["traceparent"] = traceparent  # the CloudEvents extension "distributed tracing"
     client = await nats.connect(
         nats_url, user=user, password=password, inbox_prefix=b"_INBOX.external"
     )

@@ -103,6 +103,7 @@ def write_catalogue(
     target: Bucket,
     *,
     images: Path | None = None,
+    pictures: Sequence[Picture] | None = None,
     prefix: str = PREFIX,
     progress: Callable[[int, int], None] | None = None,
 ) -> CatalogueTruth:
@@ -111,6 +112,7 @@ def write_catalogue(
     Args:
         target: The customer's bucket.
         images: A folder per class of the user's own images; the sample of Fashion-MNIST if None.
+        pictures: The pictures themselves, such as a part of the sample, instead of `images`.
         prefix: Below which the objects lie; ends with "/".
         progress: Called with the objects written and their number, now and then.
 
@@ -121,8 +123,7 @@ def write_catalogue(
         Rejected: The folder holds fewer than 2 classes, or a class fewer than 4 images.
         NotFound: The sample is not where it belongs.
     """
-    pictures = read_pictures(images)
-    objects, truth = _catalogue(pictures, prefix)
+    objects, truth = _catalogue(read_pictures(images) if pictures is None else pictures, prefix)
     _upload(target, objects, progress)
     return truth
 

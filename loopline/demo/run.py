@@ -19,6 +19,7 @@ from rich.table import Table
 
 from loopline.client.aio import AsyncLoopline
 from loopline.client.settings import ClientSettings
+from loopline.demo.scene import Scene
 from loopline.demo.screen import Screen
 from loopline.demo.story import (
     PHOTOS_BUCKET,
@@ -59,14 +60,8 @@ async def run_demo(options: DemoOptions, console: Console) -> Summary:
     with Screen(console) as screen:
         async with _platform(options, screen) as endpoints:
             async with AsyncLoopline(await _session(options)) as loopline:
-                story = Story(
-                    loopline,
-                    endpoints,
-                    screen,
-                    options.data_dir,
-                    images=options.images,
-                    parameters=options.parameters,
-                )
+                scene = Scene(images=options.images, parameters=options.parameters or {})
+                story = Story(loopline, endpoints, screen, options.data_dir, scene)
                 summary = await story.run()
                 await _prove(loopline, endpoints, screen, console)
                 show(summary, console)

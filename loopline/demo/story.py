@@ -13,7 +13,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import Template
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
@@ -34,6 +33,7 @@ from loopline.contracts import (
 from loopline.contracts.catalog import Event, Stream
 from loopline.demo import external
 from loopline.demo.images import CatalogueTruth, write_catalogue
+from loopline.demo.scene import Scene
 from loopline.demo.screen import Screen, Stage
 from loopline.demo.webhook import WebhookReceiver
 from loopline.digests import sha256_hex
@@ -49,12 +49,10 @@ PHOTOS_BUCKET = "customer-photos"
 RESULTS_BUCKET = "customer-results"
 RESULTS_PREFIX = "catalogue/"
 LABELERS = ("ada", "grace")
-RELABEL_LIMIT = 1500
+LABELS_PER_REQUEST = 100
 POLL_S = 0.2
 STEP_TIMEOUT_S = 600.0
 ATTEMPTS_OF_CLIENT = 60
-TRAINING: dict[str, Any] = {}
-"""Parameters of the classification recipe: its defaults were chosen for images of this size."""
 
 T = TypeVar("T")
 
@@ -85,8 +83,7 @@ class Story:
         endpoints: Where the platform is, with the customer's and the external publisher's keys.
         screen: Where it is told.
         folder: Where the demo keeps its own small state (the webhook's port).
-        images: A folder per class of a user's own images; the sample if None.
-        parameters: The recipe's parameters.
+        scene: The images, the training and the thresholds.
     """
 
     def __init__(
@@ -95,16 +92,13 @@ class Story:
         endpoints: Endpoints,
         screen: Screen,
         folder: Path,
-        *,
-        images: Path | None = None,
-        parameters: dict[str, Any] | None = None,
+        scene: Scene,
     ) -> None:
         self._loopline = loopline
         self._endpoints = endpoints
         self._screen = screen
         self._folder = folder
-        self._images = images
-        self._parameters = TRAINING if parameters is None else parameters
+        self._scene = scene
         self._summary = Summary()
         self._failure: LooplineError | None = None
         self._fresh = False
@@ -133,7 +127,11 @@ class Story:
         with self._screen.stage("bucket", "A customer's bucket holds product photos") as stage:
             target = await asyncio.to_thread(_Missing, bucket)
             truth = await asyncio.to_thread(
-                write_catalogue, target, images=self._images, progress=stage.at
+                write_catalogue,
+                target,
+                images=self._scene.images,
+                pictures=self._scene.pictures,
+                progress=stage.at,
             )
             planted = self._summary.planted = truth.planted_by_reason()
             stage.done(
@@ -144,14 +142,7 @@ class Story:
 
     async def _put_flow(self, webhook_url: str) -> None:
         with self._screen.stage("flow", "A flow says what starts, promotes and routes") as stage:
-            template = Template((Path(__file__).parent / "catalogue.yaml").read_text())
-            document = template.substitute(
-                parameters=json.dumps(self._parameters),
-                results=RESULTS_BUCKET,
-                relabel_limit=RELABEL_LIMIT,
-                webhook_url=webhook_url,
-            )
-            flow = await self._loopline.flow.put(document)
+            flow = await self._loopline.flow.put(self._scene.flow(RESULTS_BUCKET, webhook_url))
             stage.done(f"{show_ref(flow.ref)} [dim]{flow.ref.digest[:12]}[/dim]")
 
     async def _import(self, truth: CatalogueTruth) -> Committed[DatasetCommitted]:
@@ -166,6 +157,7 @@ class Story:
                 bucket=PHOTOS_BUCKET,
                 prefix=truth.prefix,
                 labels_key=truth.labels_key,
+                traceparent=self._scene.traceparent,
             )
             first = await self._until(
                 "the dataset", lambda: self._first(catalog.DATASET_COMMITTED, name=DATASET)
@@ -287,13 +279,18 @@ class Story:
     async def _submit(self, job: str, truth: CatalogueTruth, stage: Stage) -> int:
         """Submit the true label of every item of the job that has none yet."""
         items = await self._until("the job's items", lambda: self._items(job))
-        todo = [item["asset"] for item in items if item["labels"] is None]
-        for start in range(0, len(todo), 100):
-            page = todo[start : start + 100]
-            labeler = LABELERS[start // 100 % len(LABELERS)]
-            labels = {asset: [{"class_name": truth.classes_by_asset[asset]}] for asset in page}
-            await self._loopline.job.label_many(job, labels, labeler=labeler)
-            stage.at(start + len(page), len(todo), "labels")
+        for start in range(0, len(items), LABELS_PER_REQUEST):
+            page = items[start : start + LABELS_PER_REQUEST]
+            # By the item's place: who was interrupted goes on with his own.
+            labeler = LABELERS[start // LABELS_PER_REQUEST % len(LABELERS)]
+            labels = {
+                item["asset"]: [{"class_name": truth.classes_by_asset[item["asset"]]}]
+                for item in page
+                if item["labels"] is None
+            }
+            if labels:
+                await self._loopline.job.label_many(job, labels, labeler=labeler)
+            stage.at(start + len(page), len(items), "labels")
         return len(items)
 
     async def _items(self, job: str) -> list[dict[str, Any]] | None:

@@ -46,8 +46,8 @@ class ServiceSettings(BaseSettings):
     """Where traces go ("http://host:4317"); nowhere if empty."""
     log_level: str = "info"
     ack_wait_s: float = 0.0
-    """Without a sign of life for this long, work is given to another process. The durables must have been
-    declared with the same (`admin.declare`); 0 is what the catalog says for each."""
+    """Without a sign of life for this long, work is given to another process. The durables must
+    have been declared with the same (`admin.declare`); 0 is what the catalog says for each."""
     retry_delay_max_s: float = BACKOFF_S[-1]
     """Upper bound of the growing delay before a failed message is handled again."""
     drain_s: float = 15.0

@@ -1,0 +1,53 @@
+"""What the demo's story is told with: the images, the training, the thresholds of its flow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from loopline.demo.images import Picture
+
+FLOW_FILE = Path(__file__).parent / "catalogue.yaml"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One setting of the story; the defaults are the demo's.
+
+    Args:
+        images: A folder per class of a user's own images; the sample if None.
+        pictures: The pictures themselves, such as a part of the sample, instead of `images`.
+        parameters: Parameters of the classification recipe, whose defaults were chosen for images
+            of this size.
+        labels_min: Labeled training images without which the flow trains nothing.
+        confidence_min: What the flow delivers is at least so sure.
+        gain_min: The second model must be better than the champion by more than this.
+        relabel_limit: Items that one labeling job may have.
+        traceparent: The W3C context of the external publisher; it traces nothing if empty.
+    """
+
+    images: Path | None = None
+    pictures: Sequence[Picture] | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    labels_min: int = 100
+    confidence_min: float = 0.9
+    gain_min: float = 0.0
+    relabel_limit: int = 1500
+    traceparent: str = ""
+
+    def flow(self, results_bucket: str, webhook_url: str) -> str:
+        """Return the flow's document."""
+        gain = f" + ({self.gain_min})" if self.gain_min else ""
+        return Template(FLOW_FILE.read_text()).substitute(
+            parameters=json.dumps(self.parameters),
+            labels_min=self.labels_min,
+            gain=gain,
+            confidence_min=self.confidence_min,
+            results=results_bucket,
+            relabel_limit=self.relabel_limit,
+            webhook_url=webhook_url,
+        )
