@@ -129,7 +129,6 @@ class Executions:
         sizes_bytes = {example.asset: example.size_bytes for example in selection}
         with self.cache.pinned(sizes_bytes):
             await self.cache.fetch(list(sizes_bytes))
-            await self._checkpoints.fetch_newest(training.run.id, epochs, folder)
             job = Train(
                 dataset=training.dataset_version,
                 classes=tuple(training.dataset.message.classes),
@@ -137,6 +136,7 @@ class Executions:
                 folder=folder,
                 memory_bytes=self._settings.decoded_bytes,
             )
+            await self._checkpoints.fetch_newest(training.run.id, epochs, job.checkpoints)
             return await self._relay(training, process, job)
 
     async def _select(self, training: Training) -> Selection:

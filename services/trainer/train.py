@@ -74,9 +74,8 @@ class Program:
                 code_digest=runs.code_digest(*_code_of(recipe)),
             )
         )
-        from services.trainer.training import session  # noqa: F401  # loads torch, for seconds
-
         recipe.load()
+        from services.trainer.training import session  # noqa: F401  # loads torch, for seconds
 
     def _train(self, command: Train) -> None:
         from services.trainer.training import session

@@ -39,9 +39,7 @@ class Train(Message):
         dataset: For messages: "catalogue@v3".
         classes: In the order of the outputs.
         examples_file: JSON lines of `Placed`.
-        folder: Where checkpoints and results are written.
-        checkpoints: Candidates to resume from, the furthest first; one that cannot be read is
-            passed over.
+        folder: Where results are written, and checkpoints; what lies there is resumed from.
         memory_bytes: How many decoded pixels may be kept in memory.
     """
 
@@ -50,8 +48,12 @@ class Train(Message):
     classes: tuple[str, ...]
     examples_file: Path
     folder: Path
-    checkpoints: tuple[Path, ...] = ()
     memory_bytes: int = 2 * 1024**3
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.folder / "checkpoints"
 
 
 Command = TypeAdapter[Describe | Train](Annotated[Describe | Train, Field(discriminator="do")])

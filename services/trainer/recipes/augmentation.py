@@ -21,6 +21,7 @@ from services.trainer.recipes.randomness import normals, uniforms
 
 Float64Array = npt.NDArray[np.float64]
 
+DRAWS: Final = 11  # random numbers of an image's plan
 _NOISE_STREAM: Final = 1  # keeps the draws for noise apart from those for the plan
 
 
@@ -28,23 +29,27 @@ class Augmentation(BaseModel):
     """What may happen to a training image; 0 or false leaves a change out.
 
     Shares are of the image's side; brightness and noise are shares of the full range of a pixel.
+    The defaults are gentle: of what was tried on 1,350 product images and 16 epochs, stronger
+    changes and cutout cost one to two points of accuracy (they pay in longer trainings).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     flip_horizontal: bool = Field(True, description="Mirror every second image left to right.")
     flip_vertical: bool = Field(False, description="Mirror every second image upside down.")
-    rotate_degrees: float = Field(8.0, ge=0, le=180, description="Turn by up to this, either way.")
+    rotate_degrees: float = Field(2.0, ge=0, le=180, description="Turn by up to this, either way.")
     translate: float = Field(
-        0.08, ge=0, le=0.5, description="Shift by up to this share, either way."
+        0.04, ge=0, le=0.5, description="Shift by up to this share, either way."
     )
-    scale: float = Field(0.1, ge=0, lt=1, description="Zoom by 1 - scale to 1 + scale.")
-    brightness: float = Field(0.1, ge=0, le=1, description="Add up to this, either way.")
+    scale: float = Field(0.03, ge=0, lt=1, description="Zoom by 1 - scale to 1 + scale.")
+    brightness: float = Field(0.03, ge=0, le=1, description="Add up to this, either way.")
     contrast: float = Field(
-        0.15, ge=0, lt=1, description="Multiply by 1 - contrast to 1 + contrast."
+        0.05, ge=0, lt=1, description="Multiply by 1 - contrast to 1 + contrast."
     )
     noise: float = Field(0.0, ge=0, le=1, description="Standard deviation of Gaussian noise.")
-    cutout: float = Field(0.25, ge=0, le=1, description="Side of a square that is blanked.")
+    cutout: float = Field(
+        0.0, ge=0, le=1, description="Blank a square of this side on every second image."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class Augmenter:
             epoch: From 0.
             indices: `(N,)`: which images, by their place in the training set.
         """
-        chance = uniforms(self.seed, epoch, indices, 10)
+        chance = uniforms(self.seed, epoch, indices, DRAWS)
         either_way = 2 * chance - 1
         gains = 1 + self.parameters.contrast * either_way[:, 5]
         shifts = 255 * self.parameters.brightness * either_way[:, 6]
@@ -145,8 +150,9 @@ class Augmenter:
         side = np.array([self.width_px, self.height_px]) * self.parameters.cutout
         size = np.array([self.width_px, self.height_px])
         centre = chance[:, 8:10] * size
+        side = np.where(chance[:, 10:11] < 0.5, side, 0.0)
         low = np.clip(np.rint(centre - side / 2), 0, size)
-        high = np.clip(np.rint(centre + side / 2), 0, size)
+        high = np.clip(low + np.rint(side), 0, size)
         return np.concatenate([low, high], 1).astype(np.int64)
 
     def _with_noise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -37,7 +38,7 @@ class ClassificationRecipe(WholeImageRecipe[ClassificationParameters]):
 
         name = self.parameters.backbone
         if not timm.is_model(name):
-            close = ", ".join(timm.list_models(f"*{name.partition('_')[0]}*")[:5])
+            close = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=5))
             raise Rejected(
                 f"timm has no backbone {name!r}; it has {close or 'others'}", backbone=name
             )

@@ -32,6 +32,7 @@ Target = Any  # of one image; only the recipe looks inside
 Outputs = npt.NDArray[np.float32]
 
 MAX_EPOCHS = 1000  # of which each is a chunk of the run
+WARM_UP_SHARE = 0.25  # of the steps, before the learning rate has reached its peak
 
 
 class RecipeParameters(BaseModel):
@@ -203,7 +204,7 @@ class Recipe(ABC, Generic[P]):
             optimizer,
             self.parameters.learning_rate,
             total_steps=max(steps, 2),
-            pct_start=0.1,
+            pct_start=WARM_UP_SHARE,
             div_factor=10,
             final_div_factor=100,
         )

@@ -95,11 +95,9 @@ def _fit(
     batches = TrainingBatches(recipe, splits[TRAIN])
     steps = batches.steps_per_epoch * recipe.parameters.epochs
     state = initial_state(recipe, steps, device)
-    folder = job.folder / "checkpoints"
-    candidates = [*checkpoints.found(folder), *job.checkpoints]
-    checkpoints.restore_first(state, sorted(candidates, key=lambda path: path.name, reverse=True))
+    checkpoints.restore_first(state, checkpoints.found(job.checkpoints))
     resumed_at = state.step
-    figures = Loop(recipe, state, batches, splits[VALIDATION], folder, emit).run()
+    figures = Loop(recipe, state, batches, splits[VALIDATION], job.checkpoints, emit).run()
     with torch.no_grad():
         recipe.calibrate(state.model.eval(), list(splits[VALIDATION].batches(recipe)))
     return state, {

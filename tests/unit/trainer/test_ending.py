@@ -1,0 +1,35 @@
+"""What the end of a training process means for its run."""
+
+from __future__ import annotations
+
+from loopline.errors import Rejected, Transient
+from services.trainer.domain.ending import KILLED_ATTEMPTS_MAX, verdict
+
+
+def test_a_killed_process_is_tried_again_and_memory_is_named() -> None:
+    error = verdict(-9, 1, "")
+    assert isinstance(error, Transient)
+    assert "SIGKILL" in error.message
+    assert "ran out of memory" in error.message
+
+
+def test_a_process_that_is_killed_again_and_again_is_given_up() -> None:
+    error = verdict(-9, KILLED_ATTEMPTS_MAX, "")
+    assert isinstance(error, Rejected)
+    assert f"given up after {KILLED_ATTEMPTS_MAX} attempts" in error.message
+
+
+def test_a_crash_names_its_signal_and_last_words() -> None:
+    error = verdict(-11, 1, "loading\nFatal Python error: Segmentation fault\n\n")
+    assert "SIGSEGV" in error.message
+    assert "Fatal Python error: Segmentation fault" in error.message
+
+
+def test_a_process_that_ended_by_itself_would_do_so_again() -> None:
+    error = verdict(3, 1, "usage: wrong")
+    assert isinstance(error, Rejected)
+    assert error.message == "training ended with exit code 3: usage: wrong"
+
+
+def test_a_signal_without_a_name_is_told_by_its_number() -> None:
+    assert "signal 99" in verdict(-99, 1, "").message
