@@ -1,4 +1,4 @@
-"""How soon a worker begins after a customer's publish: from the call to the handler's first line."""
+"""How soon a worker begins: from a customer's publish to the handler's first line."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def run() -> list[dict[str, Any]]:
 
 
 def _entry(name: str, value: float, goal: float, against: str) -> dict[str, Any]:
-    holds = value < goal
-    return dict(name=name, value=value, unit="ms", goal=goal, holds=holds, against=against)
+    entry = {"name": name, "value": value, "unit": "ms", "goal": goal}
+    return {**entry, "holds": value < goal, "against": against}
 
 
 async def _measure(url: str) -> list[float]:

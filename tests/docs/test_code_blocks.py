@@ -21,12 +21,11 @@ def test_the_python_of_the_page_runs(page: str) -> None:
         exec(compile(block, page, "exec"), namespace)
 
 
+ALL = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
 LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)(#[^)]*)?\)")
 
 
-@pytest.mark.parametrize(
-    "page", [str(p.relative_to(ROOT)) for p in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]]
-)
+@pytest.mark.parametrize("page", ALL)
 def test_every_link_within_the_project_leads_somewhere(page: str) -> None:
     path = ROOT / page
     for target, _ in LINK.findall(path.read_text()):
