@@ -83,7 +83,15 @@ class Servers:
 
         return (
             Unit(NATS, nats.prepare, spawner, nats_ready, nats.url, trouble=self._nats_trouble),
-            Unit(WEED, storage.prepare, spawner, weed_ready, storage.endpoint, WEED_STOP_S),
+            Unit(
+                WEED,
+                storage.prepare,
+                spawner,
+                weed_ready,
+                storage.endpoint,
+                WEED_STOP_S,
+                self._weed_trouble,
+            ),
         )
 
     async def administer(self) -> None:
@@ -136,6 +144,13 @@ class Servers:
             return None
         free_bytes = shutil.disk_usage(self.folder.root).free
         return Trouble(reason, restart=free_bytes >= RESUME_BYTES_MIN)
+
+    async def _weed_trouble(self) -> Trouble | None:
+        """Somebody cleaned /tmp: its parts no longer reach each other."""
+        missing = [path for path in weed.sockets(self.ports, weed.WRITING) if not path.exists()]
+        if not missing:
+            return None
+        return Trouble(f"{missing[0]} was removed while in use", restart=True)
 
     async def _declare(self) -> None:
         # Imported when needed: `loopline status` and the tests' servers do without.

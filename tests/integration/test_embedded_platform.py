@@ -148,6 +148,22 @@ async def test_a_bus_that_could_not_write_says_so_and_writes_again_once_it_can(
         assert trouble_of(platform, "nats") == ""
 
 
+async def test_storage_whose_sockets_were_cleaned_away_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "WATCH_S", 0.05)
+    async with Platform(servers_only(tmp_path)) as platform:
+        put(platform.endpoints, "kept", b"bytes")
+        pid = pid_of(platform, "weed")
+        ports = json.loads(platform.folder.ports.read_text())
+        weed.sockets(ports)[0].unlink()
+        async with asyncio.timeout(30):
+            while pid_of(platform, "weed") in (0, pid):
+                await asyncio.sleep(0.01)
+        await platform.wait_ready(30.0, "weed")
+        assert get(platform.endpoints, "kept") == b"bytes"
+
+
 async def test_a_second_platform_on_one_folder_is_told_who_has_it(tmp_path: Path) -> None:
     async with Platform(servers_only(tmp_path)):
         with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}"):

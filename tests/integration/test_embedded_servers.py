@@ -119,3 +119,8 @@ def test_nothing_is_left_outside_the_data_folder(tmp_path: Path) -> None:
     server.stop()
     left = [p.name for p in Path("/tmp").glob("seaweedfs-*.sock")]
     assert not [name for name in left if any(f"-{port}.sock" in name for port in grpc_ports)]
+
+
+def test_the_sockets_of_a_living_server_are_left_alone(s3_server: S3TestServer) -> None:
+    weed.remove_sockets(s3_server.server.ports)
+    assert all(path.exists() for path in weed.sockets(s3_server.server.ports, weed.WRITING))

@@ -14,7 +14,6 @@ learned from running it (docs/adr/0004-embedded-servers.md):
 
 from __future__ import annotations
 
-import contextlib
 import io
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,6 +46,9 @@ PREFERRED_PORTS: Mapping[str, int] = {
     "weed_filer": 8888,
     "weed_filer_grpc": 8889,
 }
+PARTS = ("master", "volume", "filer", "s3", "admin")
+WRITING = ("master", "volume", "filer")
+"""The parts without which nothing is written: their sockets are there once a write succeeded."""
 PREFERRED_ADMIN_PORT = 11_646
 
 
@@ -249,9 +251,22 @@ def ensure_buckets(s3: Minio, buckets: Iterable[str]) -> None:
                 raise
 
 
+def sockets(chosen: Mapping[str, int], parts: Iterable[str] = PARTS) -> list[Path]:
+    """Return where the parts of a server on these ports have their sockets.
+
+    The parts talk through them, never through TCP instead; their place in /tmp cannot be changed.
+    """
+    names = {part: "s3_grpc" if part == "s3" else f"weed_{part}_grpc" for part in parts}
+    return [
+        Path(f"/tmp/seaweedfs-{part}-grpc-{chosen[name]}.sock")  # noqa: S108
+        for part, name in names.items()
+        if name in chosen
+    ]
+
+
 def remove_sockets(chosen: Mapping[str, int]) -> None:
-    """Remove what a killed server leaves in /tmp (its sockets cannot be put elsewhere)."""
-    for part in ("master", "volume", "filer", "s3", "admin"):
-        name = "s3_grpc" if part == "s3" else f"weed_{part}_grpc"
-        with contextlib.suppress(OSError, KeyError):
-            Path(f"/tmp/seaweedfs-{part}-grpc-{chosen[name]}.sock").unlink()  # noqa: S108
+    """Remove what a killed server leaves in /tmp; one that lives on these ports keeps its own."""
+    for path in sockets(chosen):
+        port = int(path.stem.rsplit("-", 1)[1])
+        if ports.is_free(port):
+            path.unlink(missing_ok=True)
