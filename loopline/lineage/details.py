@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.message import Message
@@ -46,7 +46,8 @@ def iso(timestamp: Timestamp) -> str:
     """Return a timestamp as ISO 8601 in UTC, "" if it was never set."""
     if not timestamp.seconds and not timestamp.nanos:
         return ""
-    return timestamp.ToDatetime(UTC).isoformat()
+    moment = datetime.fromtimestamp(timestamp.seconds, UTC)
+    return moment.replace(microsecond=timestamp.nanos // 1000).isoformat()
 
 
 def run_details(run: Run) -> dict[str, Any]:

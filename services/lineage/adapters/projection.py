@@ -70,15 +70,17 @@ def _node_row(node: Node, runs: Mapping[str, Node]) -> Row:
         "sequence": node.sequence,
         "committed_at": node.committed_at,
         "summary": node.summary,
-        "figures": orjson.dumps(node.figures).decode(),
-        "run": orjson.dumps(_run_in_short(run)).decode(),
-        "details": orjson.dumps(node.details).decode(),
+        "figures": _json(node.figures) if node.figures else "{}",
+        "run": _json(_run_in_short(run)) if run else "null",
+        "details": _json(node.details) if node.details else "{}",
     }
 
 
-def _run_in_short(run: Node | None) -> Row | None:
-    if run is None:
-        return None
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _run_in_short(run: Node) -> Row:
     kept = ("kind", "actor", "agent", "started_at", "finished_at", "trace_id")
     return {"id": run.id, **{key: run.details[key] for key in kept}}
 
