@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from loopline.cli.lineage import tree_of
 from loopline.client.aio import AsyncLoopline
 from loopline.client.settings import ClientSettings
 from loopline.demo.scene import Scene
@@ -108,9 +109,12 @@ async def _prove(
     """Walk every delivered object back to its source, and show one such path."""
     with screen.stage("verify", "Every delivered object is traced and proven") as stage:
         report = await loopline.lineage.verify("customer", RESULTS_BUCKET, RESULTS_PREFIX)
-        if report.problems:
-            raise Rejected(f"verify: {report.problems[0]}")
+        if not report.ok:
+            broken = report.problems[0]
+            raise Rejected(f"verify: {broken.link} of {broken.subject}: {broken.reason}")
         stage.done(f"{report.objects} objects, no broken link")
+    console.print("\n[bold]From a delivered result back[/bold] (`loopline lineage show`)")
+    console.print(tree_of(await loopline.lineage.trace("")))
 
 
 async def _stay(options: DemoOptions, endpoints: Endpoints, console: Console) -> None:

@@ -26,6 +26,8 @@ ADMIN = "admin"
 USER = "user"
 EXTERNAL = "external"
 CUSTOMER = "customer"
+API = "api"
+"""Not an identity: its password is the bearer token of the HTTP APIs."""
 EVERY_AREA = tuple(Area)
 
 
@@ -106,7 +108,7 @@ class Credentials:
     def load_or_generate(cls, path: Path) -> Credentials:
         """Return what the file holds, with secrets made for whoever has none yet."""
         stored = json.loads(path.read_text()) if path.exists() else {}
-        names = (ADMIN, USER, EXTERNAL, CUSTOMER, *SERVICES)
+        names = (ADMIN, USER, EXTERNAL, CUSTOMER, API, *SERVICES)
         known = {name: Secret(**stored[name]) for name in names if name in stored}
         complete = {name: known.get(name) or Secret.generate() for name in names}
         if complete != known:

@@ -30,7 +30,7 @@ class PlatformOptions:
         pools: Pools that commands may be sent to.
         host: The address the services' HTTP and gRPC listen on. nats-server and SeaweedFS always
             listen on 127.0.0.1.
-        api_token: Bearer token of the HTTP APIs; required if `host` is not loopback.
+        api_token: Bearer token of the HTTP APIs; one is made for the data folder if empty.
         otlp_endpoint: Where traces go ("http://host:4317"); nowhere if empty.
         log_level: How much services log.
         customer_buckets: Buckets to make for a demonstration customer on the same storage, reached

@@ -15,6 +15,7 @@ from loopline.embedded.endpoints import Endpoints
 from loopline.embedded.files import write_private_json
 from loopline.embedded.identities import (
     ADMIN,
+    API,
     CUSTOMER,
     EXTERNAL,
     USER,
@@ -115,7 +116,7 @@ class Servers:
             s3_bucket=BUCKET,
             s3_access_key=user.access_key,
             s3_secret_key=user.secret_key,
-            api_token=self.options.api_token,
+            api_token=self.options.api_token or self.credentials[API].password,
             customer_buckets=buckets,
             customer_access_key=customer.access_key if buckets else "",
             customer_secret_key=customer.secret_key if buckets else "",
