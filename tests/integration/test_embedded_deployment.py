@@ -110,6 +110,7 @@ def storage(
     for name, flag in names.items():
         words.append(f"-{flag}.port={storage_ports[name]}")
         words.append(f"-{flag}.port.grpc={storage_ports[f'{name}_grpc']}")
+    words += ["-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock"]
     command = Command("weed", (str(locate(WEED)), *words), folder)
     admin = told(generated, "admin")
     client = weed.client(
