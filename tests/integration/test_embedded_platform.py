@@ -173,12 +173,13 @@ async def test_a_second_platform_on_one_folder_is_told_who_has_it(tmp_path: Path
 
 
 async def test_a_server_that_cannot_start_stops_the_others_and_says_why(tmp_path: Path) -> None:
+    before = children_of(os.getpid())  # servers that other tests share
     (tmp_path / "nats").mkdir()
     (tmp_path / "nats" / "jetstream").write_text("not a folder")
     with pytest.raises(NotReady, match=r"nats did not start(?s:.*)not a directory"):
         await Platform(servers_only(tmp_path)).start()
     assert holder(DataFolder(tmp_path)) is None
-    assert not children_of(os.getpid())
+    assert children_of(os.getpid()) == before
 
 
 async def test_stopping_twice_is_fine_and_leaves_no_process(tmp_path: Path) -> None:
@@ -209,8 +210,8 @@ async def test_the_customers_buckets_are_there_and_its_connection_beside_other_p
         )
 
 
-def children_of(pid: int) -> list[str]:
-    return [child.name() for child in psutil.Process(pid).children(recursive=True)]
+def children_of(pid: int) -> set[int]:
+    return {child.pid for child in psutil.Process(pid).children(recursive=True)}
 
 
 def started(data_dir: Path) -> subprocess.Popen[bytes]:
