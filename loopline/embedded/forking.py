@@ -72,6 +72,13 @@ class ForkSpawner:
         """The server's process id; 0 when it does not run."""
         return self._server.pid if self._server is not None and self._server.alive else 0
 
+    def kill(self, sig: int) -> int:
+        """Send a signal to the server and return its pid; 0 if it does not run."""
+        pid = self.pid
+        if pid:
+            os.kill(pid, sig)
+        return pid
+
     async def _running(self) -> _Server:
         async with self._starting:
             if self._server is None or not self._server.alive:

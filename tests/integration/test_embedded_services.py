@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from loopline.contracts.catalog import SERVICES
+from loopline.embedded.errors import PlatformError
 from loopline.embedded.options import PlatformOptions
 from loopline.embedded.platform import Platform
 
@@ -117,7 +116,7 @@ async def test_all_come_back_when_the_process_they_were_forked_from_is_killed(
     platform: Platform,
 ) -> None:
     before = pids(platform)
-    os.kill(before["forkserver"], signal.SIGKILL)
+    assert platform.kill("forkserver") == before["forkserver"]
     async with asyncio.timeout(90):
         while not all(
             each.state == "ready" and each.restarts and each.pid != before[each.name]
@@ -125,3 +124,8 @@ async def test_all_come_back_when_the_process_they_were_forked_from_is_killed(
             if each.name in SERVICES
         ):
             await asyncio.sleep(0.05)
+
+
+async def test_killing_what_is_not_there_names_it(platform: Platform) -> None:
+    with pytest.raises(PlatformError, match="'ingst'"):
+        platform.kill("ingst")
