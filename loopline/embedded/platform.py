@@ -147,8 +147,15 @@ class Platform:
         """Send a signal to a process, as an accident would, and return its pid (0: not running).
 
         It is started again on the same ports and data; `wait_ready(timeout_s, name)` waits for
-        that.
+        that. The fork server ("forkserver") takes all services with it, and they come back too.
+
+        Raises:
+            PlatformError: There is no process of that name.
         """
+        if name == FORK_SERVER:
+            return self._forks.kill(sig)
+        if name not in self._supervisor.units:
+            raise PlatformError(f"there is no process {name!r}; see status()", process=name)
         return self._supervisor.units[name].kill(sig)
 
     async def _start(self) -> Endpoints:
