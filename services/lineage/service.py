@@ -99,12 +99,12 @@ class Lineage(Service):
         limit = min(limit, self.settings.graph_nodes_max)
         sequence = self.projector.applied
         if focus:
-            found = await self._in_database(self.graph.closure, focus, direction, limit)
+            found = await self._in_database(self.graph.closure, focus, direction, limit, fold=fold)
             if not found.nodes:
                 raise NotFound(f"there is no node {focus!r} in the graph", node=focus)
         else:
-            found = await self._in_database(self.graph.newest, limit)
-        view = view_of(found.nodes, found.edges, _words(kinds), fold=fold)
+            found = await self._in_database(self.graph.newest, limit, fold=fold)
+        view = view_of(found.nodes, found.edges, _words(kinds))
         return http.graph_answer(view, sequence, found.total)
 
     async def get_upstream(

@@ -14,6 +14,7 @@ import orjson
 from fastapi import Header, HTTPException, Response
 from pydantic import BaseModel, SecretStr
 
+from services.lineage.domain.folding import is_fold
 from services.lineage.domain.view import ShownNode, View
 
 
@@ -76,7 +77,7 @@ class GraphOut(BaseModel):
     sequence: int
     """The graph holds every commit up to this stream sequence."""
     total: int
-    """Nodes there would be without the limit, before any is folded or left out."""
+    """Nodes there would be without the limit, before any kind is left out."""
     nodes: list[NodeOut]
     edges: list[EdgeOut]
     folded: dict[str, int]
@@ -144,8 +145,12 @@ def graph_answer(view: View, sequence: int, total: int) -> Response:
         "total": total,
         "nodes": [node_out(node) for node in view.nodes],
         "edges": [edge._asdict() for edge in view.edges],
-        "folded": view.folded,
+        "folded": {fold.id: _submissions(fold) for fold in view.nodes if is_fold(fold.id)},
     })  # fmt: skip
+
+
+def _submissions(fold: ShownNode) -> int:
+    return int(orjson.loads(fold.figures)["submissions"])
 
 
 def nodes_answer(nodes: Sequence[ShownNode], limit: int) -> Response:

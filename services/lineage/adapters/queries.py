@@ -6,25 +6,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import orjson
 from sqlalchemy import (
     CTE,
     Connection,
     Engine,
     RowMapping,
     Select,
-    TableValuedAlias,
-    Text,
-    cast,
     func,
-    literal,
     select,
 )
-from sqlalchemy.dialects import postgresql
 
+from loopline.lineage.model import RUN
+from services.lineage.adapters.ids import ids_table
 from services.lineage.adapters.tables import commits, edges, nodes
+from services.lineage.domain.folding import Layer
 from services.lineage.domain.view import ShownEdge, ShownNode
 
+_linked = (edges.c.source, edges.c.target, edges.c.role)
 Direction = Literal["upstream", "downstream", "both"]
 _shown = (
     nodes.c.id, nodes.c.kind, nodes.c.name, nodes.c.version, nodes.c.digest, nodes.c.label,
@@ -55,10 +53,12 @@ class GraphReader:
             )
             if row is None:
                 return None
-            into = connection.execute(select(edges).where(edges.c.target == id_)).mappings()
-            out = connection.execute(select(edges).where(edges.c.source == id_)).mappings()
-            edges_at = {"inputs": [_plain(e) for e in into], "outputs": [_plain(e) for e in out]}
-            return _plain(row) | edges_at
+            layers = _layers(fold=row["layer"] == Layer.FOLDED)
+            found: dict[str, Any] = {str(c.name): row[c] for c in (*_shown, nodes.c.details)}
+            for name, end in (("inputs", edges.c.target), ("outputs", edges.c.source)):
+                at = select(*_linked).where(end == id_, edges.c.layer.in_(layers))
+                found[name] = [ShownEdge(*one)._asdict() for one in connection.execute(at)]
+            return found
 
     def by_id(self, ids: Collection[str]) -> list[ShownNode]:
         """Return the nodes with these ids."""
@@ -71,6 +71,9 @@ class GraphReader:
     ) -> list[ShownNode]:  # fmt: skip
         """Return nodes that were committed (not only mentioned), the newest first."""
         found = select(*_shown).where(nodes.c.sequence > 0)
+        # A submission's run says nothing that the submission does not: runs are listed without.
+        layers = (Layer.BOTH,) if tuple(kinds) == (RUN,) else _layers(fold=False)
+        found = found.where(nodes.c.layer.in_(layers))
         if kinds:
             found = found.where(nodes.c.kind.in_(kinds))
         if name:
@@ -83,36 +86,40 @@ class GraphReader:
             newest = found.order_by(nodes.c.sequence.desc(), nodes.c.id).limit(limit)
             return [ShownNode(*row) for row in connection.execute(newest)]
 
-    def newest(self, limit: int) -> Closure:
+    def newest(self, limit: int, *, fold: bool) -> Closure:
         """Return the nodes of the last commits, what only they mention, and edges among them."""
-        recent = select(nodes.c.id).where(nodes.c.sequence > 0)
+        layers = _layers(fold)
+        recent = select(nodes.c.id).where(nodes.c.sequence > 0, nodes.c.layer.in_(layers))
         recent = recent.order_by(nodes.c.sequence.desc()).limit(limit)
         mentioned = select(nodes.c.id).where(nodes.c.sequence == 0)
         with self._engine.connect() as connection:
             ids = [row[0] for row in connection.execute(recent)]
-            near = _ids(connection, ids)
+            near = ids_table(connection, ids)
             for here, there in ((edges.c.target, edges.c.source), (edges.c.source, edges.c.target)):
                 linked = select(there).join(near, here == near.c.value)
+                linked = linked.where(edges.c.layer.in_(layers))
                 found = connection.execute(mentioned.where(nodes.c.id.in_(linked)).limit(limit))
                 ids += [row[0] for row in found]
-            return Closure(_nodes_of(connection, ids), _edges_among(connection, ids), len(ids))
+            shown = _edges_among(connection, ids, layers)
+            return Closure(_nodes_of(connection, ids), shown, len(ids))
 
-    def closure(self, id_: str, direction: Direction, limit: int) -> Closure:
+    def closure(self, id_: str, direction: Direction, limit: int, *, fold: bool) -> Closure:
         """Return all that a node comes from, all that came of it, or both; it included.
 
         Past `limit` nodes each way, only those committed nearest to it are returned as a graph.
         """
         with self._engine.connect() as connection:
             _walk_by_index(connection)
+            layers = _layers_at(connection, id_, fold)
             ids: dict[str, None] = {}
             total = reached = 0
             for way in ("upstream", "downstream") if direction == "both" else (direction,):
-                for row in connection.execute(_nearest(id_, way, limit)):
+                for row in connection.execute(_nearest(id_, way, limit, layers)):
                     ids[row[0]] = None
                     reached = row[1]
                 total += reached - (1 if total else 0)  # itself is in both
             found = _nodes_of(connection, ids)
-            return Closure(found, _edges_among(connection, ids), total)
+            return Closure(found, _edges_among(connection, ids, layers), total)
 
     def changes(self, after: int, limit: int) -> list[dict[str, Any]]:
         """Return commits above a sequence, oldest first."""
@@ -122,7 +129,8 @@ class GraphReader:
 
     def counts(self) -> dict[str, int]:
         """Return how many nodes there are of each kind."""
-        found = select(nodes.c.kind, func.count()).group_by(nodes.c.kind).order_by(nodes.c.kind)
+        found = select(nodes.c.kind, func.count()).where(nodes.c.layer < Layer.FOLDED)
+        found = found.group_by(nodes.c.kind).order_by(nodes.c.kind)
         with self._engine.connect() as connection:
             return {row[0]: row[1] for row in connection.execute(found)}
 
@@ -131,18 +139,28 @@ def _plain(row: RowMapping) -> dict[str, Any]:
     return {str(name): value for name, value in row.items()}  # SQLAlchemy's names are not plain str
 
 
-def _closure(start: str, way: str) -> CTE:
+def _layers(fold: bool) -> tuple[Layer, Layer]:
+    return Layer.BOTH, Layer.FOLDED if fold else Layer.UNFOLDED
+
+
+def _layers_at(connection: Connection, id_: str, fold: bool) -> tuple[Layer, Layer]:
+    """Return the layers of the graph that a node is in, if it is not in both."""
+    layer = connection.execute(select(nodes.c.layer).where(nodes.c.id == id_)).scalar()
+    return _layers(fold if layer in (None, Layer.BOTH) else layer == Layer.FOLDED)
+
+
+def _closure(start: str, way: str, layers: tuple[Layer, Layer]) -> CTE:
     reached = select(nodes.c.id).where(nodes.c.id == start).cte("reached", recursive=True)
     near, far = (
         (edges.c.target, edges.c.source) if way == "upstream" else (edges.c.source, edges.c.target)
     )
-    # UNION, not UNION ALL: a node reached twice is walked once.
-    return reached.union(select(far).join(reached, near == reached.c.id))
+    step = select(far).join(reached, near == reached.c.id).where(edges.c.layer.in_(layers))
+    return reached.union(step)  # not UNION ALL: a node reached twice is walked once
 
 
-def _nearest(start: str, way: str, limit: int) -> Select[Any]:
+def _nearest(start: str, way: str, limit: int, layers: tuple[Layer, Layer]) -> Select[Any]:
     """Return the ids of a closure, and how many there are before the limit."""
-    reached = _closure(start, way)
+    reached = _closure(start, way, layers)
     found = select(nodes.c.id, func.count().over()).join_from(
         reached, nodes, nodes.c.id == reached.c.id
     )
@@ -158,22 +176,16 @@ def _walk_by_index(connection: Connection) -> None:
         connection.exec_driver_sql("SET LOCAL jit = off")  # such a plan looks worth compiling
 
 
-def _ids(connection: Connection, ids: Collection[str]) -> TableValuedAlias:
-    """Return many ids as a table: one parameter, however many they are."""
-    values = literal(orjson.dumps(list(ids)).decode(), Text)
-    if connection.dialect.name == "postgresql":
-        function = func.json_array_elements_text(cast(values, postgresql.JSON))
-        return function.table_valued("value", name="ids")
-    return func.json_each(values).table_valued("value", name="ids")
-
-
 def _nodes_of(connection: Connection, ids: Collection[str]) -> list[ShownNode]:
-    wanted = _ids(connection, ids)
+    wanted = ids_table(connection, ids)
     found = select(*_shown).join_from(wanted, nodes, nodes.c.id == wanted.c.value)
     return [ShownNode(*row) for row in connection.execute(found)]
 
 
-def _edges_among(connection: Connection, ids: Collection[str]) -> list[ShownEdge]:
-    wanted, known = _ids(connection, ids), set(ids)
-    found = select(edges).join_from(wanted, edges, edges.c.target == wanted.c.value)
-    return [ShownEdge(*row) for row in connection.execute(found) if row[0] in known]
+def _edges_among(
+    connection: Connection, ids: Collection[str], layers: tuple[Layer, Layer]
+) -> list[ShownEdge]:
+    wanted, known = ids_table(connection, ids), set(ids)
+    found = select(*_linked).join_from(wanted, edges, edges.c.target == wanted.c.value)
+    rows = connection.execute(found.where(edges.c.layer.in_(layers)))
+    return [ShownEdge(*row) for row in rows if row[0] in known]

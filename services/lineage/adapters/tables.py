@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, MetaData, SmallInteger, Table, Text
 from sqlalchemy.dialects import postgresql
 
 metadata = MetaData()
@@ -24,9 +24,11 @@ nodes = Table(
     Column("figures", Text, nullable=False),  # JSON, as it goes out
     Column("run", Text, nullable=False),  # JSON: the run that made it, in short; "null" if none
     Column("details", Text, nullable=False),  # JSON
+    Column("layer", SmallInteger, nullable=False),
+    Column("fold", Name, nullable=False),  # the fold it stands behind, or ""
     Index("lineage_nodes_by_name", "name", "kind", "version"),
     Index("lineage_nodes_by_sequence", "sequence"),
-    Index("lineage_nodes_by_kind", "kind", "sequence"),
+    Index("lineage_nodes_by_kind", "kind", "layer", "sequence"),
     Index("lineage_nodes_by_digest", "digest"),
 )
 edges = Table(
@@ -35,7 +37,9 @@ edges = Table(
     Column("source", Name, primary_key=True),
     Column("target", Name, primary_key=True),
     Column("role", Name, primary_key=True),
-    Index("lineage_edges_by_target", "target", "source"),
+    Column("layer", SmallInteger, nullable=False),
+    Index("lineage_edges_by_target", "target", "layer", "source"),
+    Index("lineage_edges_by_source", "source", "layer", "target"),
 )
 commits = Table(
     "lineage_commits",

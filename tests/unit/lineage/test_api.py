@@ -56,7 +56,7 @@ def ids(answer: dict[str, Any]) -> set[str]:
 
 
 async def test_the_graph_is_the_one_in_memory(client: httpx.AsyncClient, graph: Graph) -> None:
-    answer = await graph_of(client)
+    answer = await graph_of(client, fold=False)
     assert ids(answer) == set(graph.nodes)
     edges = {(e["source"], e["target"], e["role"]) for e in answer["edges"]}
     assert edges == {(e.source, e.target, e.role) for e in graph.edges()}
@@ -103,7 +103,7 @@ async def test_closures_are_those_in_memory(client: httpx.AsyncClient, graph: Gr
         assert ids(up) == graph.upstream(node)
         down = await graph_of(client, f"/v1/nodes/{node}/downstream")
         assert ids(down) == graph.downstream(node)
-        both = await graph_of(client, focus=node)
+        both = await graph_of(client, focus=node, fold=False)
         assert ids(both) == graph.upstream(node) | graph.downstream(node)
         assert both["total"] == len(both["nodes"])
 
@@ -117,6 +117,45 @@ async def test_a_limited_closure_keeps_what_is_nearest_and_says_how_much_there_i
     assert len(answer["nodes"]) == 3
     assert answer["total"] == len(graph.upstream(node))
     assert {n["sequence"] for n in answer["nodes"]} <= {12, 13}
+
+
+async def test_submissions_of_a_job_are_one_node_unless_unfolded(
+    client: httpx.AsyncClient, provenance: Provenance, service: Lineage, bus: MemoryBus,
+    turn: list[Committed[Any]],
+) -> None:  # fmt: skip
+    fold = "labels:catalogue-relabel@1/*"
+    answer = await graph_of(client)
+    assert answer["folded"] == {fold: 2}
+    assert [n["id"] for n in answer["nodes"] if n["kind"] == "labels"] == [fold]
+    roles = {(e["source"], e["target"].partition(":")[0], e["role"]) for e in answer["edges"]}
+    assert ("labeler:anna", "labels", "labeler") in roles
+    assert (fold, "run", "labels") in roles
+    assert ids(await graph_of(client, focus="dataset:catalogue@2")) >= {fold, "labeler:ben"}
+    job = turn[6].ref  # a later batch counts on, and links what reads the labels then
+    await provenance.job(turn[1].ref, turn[4].ref, turn[0].ref)
+    added = [await provenance.labeled(job, "carl") for _ in range(3)]
+    await provenance.corrected(turn[9].ref, job, [turn[7].ref, added[0].ref])
+    await caught_up(service, bus)
+    again = await graph_of(client, kinds="labels,dataset")
+    assert again["folded"] == {fold: 2, "labels:catalogue-relabel@3/*": 3}
+    links = {(e["source"], e["target"]) for e in again["edges"]}
+    assert {(f, "dataset:catalogue@3") for f in again["folded"]} <= links
+    node = (await client.get(f"/v1/nodes/{fold}")).json()
+    assert {e["source"] for e in node["inputs"]} == {
+        "labeling_job:catalogue-relabel@1", "labeler:anna", "labeler:ben",
+    }  # fmt: skip
+
+
+async def test_a_limit_counts_folds_not_submissions(
+    client: httpx.AsyncClient, provenance: Provenance, service: Lineage, bus: MemoryBus,
+    turn: list[Committed[Any]],
+) -> None:  # fmt: skip
+    for _ in range(40):
+        await provenance.labeled(turn[6].ref, "carl")
+    await caught_up(service, bus)
+    answer = await graph_of(client, limit=30)
+    assert "dataset:catalogue@1" in ids(answer)
+    assert len((await client.get("/v1/runs")).json()["nodes"]) == 11
 
 
 async def test_only_the_kinds_asked_for_are_shown_and_stay_linked(
@@ -164,7 +203,7 @@ async def test_a_version_is_found_by_its_digest(
 async def test_runs_are_listed_by_kind(client: httpx.AsyncClient) -> None:
     runs = (await client.get("/v1/runs", params={"kind": "train"})).json()["nodes"]
     assert [run["name"] for run in runs] == ["train", "train"]
-    assert len((await client.get("/v1/runs")).json()["nodes"]) == 13
+    assert len((await client.get("/v1/runs")).json()["nodes"]) == 11  # without the submissions'
 
 
 async def test_a_run_is_told_as_openlineage(client: httpx.AsyncClient) -> None:

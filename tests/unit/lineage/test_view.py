@@ -18,23 +18,6 @@ def edge(source: str, target: str, role: str = "input") -> ShownEdge:
     return ShownEdge(source, target, role)
 
 
-def submissions(
-    count: int, job: str = "relabel@1", first: int = 0
-) -> tuple[list[ShownNode], list[ShownEdge]]:
-    nodes, edges = [node(f"labeling_job:{job}"), node("labeler:anna", 0)], []
-    name = job.partition("@")[0]
-    for number in range(first, first + count):
-        run, labels = node(f"run:{number}"), node(f"labels:{name}/{number}@1", number)
-        nodes += [run, labels]
-        edges += [
-            edge(f"labeling_job:{job}", run.id, "job"),
-            edge("labeler:anna", run.id, "labeler"),
-            edge(run.id, labels.id, "made"),
-            edge(labels.id, "run:merge", "labels"),
-        ]
-    return [*nodes, node("run:merge", 900)], edges
-
-
 def test_hidden_kinds_do_not_cut_the_graph() -> None:
     nodes = [node("dataset:d@1", 1), node("run:a", 2), node("model:m@1", 2), node("run:b", 3),
              node("predictions:p@1", 3)]  # fmt: skip
@@ -47,47 +30,6 @@ def test_hidden_kinds_do_not_cut_the_graph() -> None:
     view = view_of(nodes, edges, ["dataset", "predictions"])
     assert [n.id for n in view.nodes] == ["dataset:d@1", "predictions:p@1"]
     assert view.edges == (edge("dataset:d@1", "predictions:p@1", "train_on"),)
-
-
-def test_a_few_submissions_are_shown_one_by_one() -> None:
-    nodes, edges = submissions(5)
-    view = view_of(nodes, edges)
-    assert set(view.nodes) == set(nodes)
-    assert not view.folded
-
-
-def test_many_submissions_are_folded_into_one_between_job_labeler_and_merge() -> None:
-    nodes, edges = submissions(200)
-    view = view_of(nodes, edges)
-    assert {n.id for n in view.nodes} == {
-        "labeling_job:relabel@1", "labeler:anna", "labels:relabel@1/*", "run:merge",
-    }  # fmt: skip
-    assert set(view.edges) == {
-        edge("labeling_job:relabel@1", "labels:relabel@1/*", "job"),
-        edge("labeler:anna", "labels:relabel@1/*", "labeler"),
-        edge("labels:relabel@1/*", "run:merge", "labels"),
-    }
-    assert view.folded == {"labels:relabel@1/*": 200}
-    fold = next(n for n in view.nodes if n.kind == "labels")
-    assert (fold.name, fold.label, fold.figures) == ("relabel", "200 labels", '{"submissions":200}')
-
-
-def test_two_rounds_of_one_job_are_folded_apart_and_make_no_cycle() -> None:
-    first, first_edges = submissions(10)
-    second, second_edges = submissions(10, "relabel@3", first=100)
-    again = [edge("run:merge", "labeling_job:relabel@3", "dataset")]
-    second_edges = [
-        e._replace(target="run:end") if e.target == "run:merge" else e for e in second_edges
-    ]
-    nodes = list(dict.fromkeys([*first, *second, node("run:end", 999)]))
-    view = view_of(nodes, [*first_edges, *second_edges, *again], ["labels", "labeling_job"])
-    assert set(view.folded.values()) == {10}
-    assert edge("labels:relabel@1/*", "labeling_job:relabel@3", "labels") in view.edges
-
-
-def test_nothing_is_folded_where_it_is_not_asked_for() -> None:
-    nodes, edges = submissions(200)
-    assert len(view_of(nodes, edges, fold=False).nodes) == len(nodes)
 
 
 @given(
