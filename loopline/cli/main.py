@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
+import structlog
 import typer
 
 from loopline import __version__
@@ -42,6 +44,11 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line."""
+    # What the libraries log is for a service's log file; a person gets warnings, beside the answer.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     try:
         app()
     except LooplineError as error:

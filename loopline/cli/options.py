@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return when the work is done.")]
 Pool = Annotated[str, typer.Option("--pool", help="Whose workers take it.")]
 
-console = Console()
+# Where nobody watches, lines are as long as a wide terminal's, not 80 characters.
+console = Console(width=None if sys.stdout.isatty() else 140)
 errors = Console(stderr=True)
 
 

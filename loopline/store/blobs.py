@@ -5,13 +5,15 @@ A blob store is dumb and synchronous; content addressing and concurrency are dec
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, Protocol
 
 import urllib3
@@ -103,16 +105,23 @@ class FolderBlobs:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._numbers = itertools.count()
 
     def put(self, key: str, data: bytes, media_type: str = "application/octet-stream") -> None:
         """See `BlobStore`."""
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Plain names and calls: tempfile's own cost four times as much as the write.
+        partial = path.with_name(f".put-{os.getpid()}-{next(self._numbers)}")
         try:
-            with NamedTemporaryFile(dir=path.parent, prefix=".put-", delete=False) as file:
-                file.write(data)
-            Path(file.name).replace(path)
+            try:
+                partial.write_bytes(data)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial.write_bytes(data)
+            partial.replace(path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                partial.unlink()
             raise Transient(f"cannot write {key!r}: {error.strerror}", key=key) from error
 
     def get(self, key: str) -> bytes:
@@ -144,10 +153,9 @@ class FolderBlobs:
         self._path(key).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        path = (self._root / key).resolve()
-        if not path.is_relative_to(self._root.resolve()):
+        if key.startswith("/") or ".." in key.split("/"):
             raise Rejected(f"the key {key!r} leaves its folder", key=key)
-        return path
+        return self._root / key
 
 
 class S3Blobs:

@@ -6,7 +6,7 @@ how a writer that lost the race rebases.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from loopline.contracts import (
@@ -191,23 +191,5 @@ class Datasets:
             tags=head.message.tags if head else {},
             classes=classes,
             test_split_digest=tree.splits.get("test", ""),
-            changes=await self._changes(head, tree),
+            changes=await self.trees.changes(await self.tree(head) if head else None, tree),
         )
-
-    async def _changes(
-        self, head: Committed[DatasetCommitted] | None, tree: Tree[Item]
-    ) -> Mapping[str, int]:
-        if head is None:  # all of it is new: counted without reading it
-            labeled = tree.statistics.get("labeled", 0)
-            return {"added": tree.count, "changed": 0, "removed": 0, "labels_changed": labeled}
-        diff = await self.trees.diff(await self.tree(head), tree)
-        relabeled = sum(
-            a.shapes != b.shapes or a.labeled != b.labeled for a, b in diff.changed.values()
-        )
-        relabeled += sum(item.labeled for item in diff.added.values())
-        return {
-            "added": len(diff.added),
-            "changed": len(diff.changed),
-            "removed": len(diff.removed),
-            "labels_changed": relabeled,
-        }
