@@ -281,7 +281,9 @@ class Tracer:
                 near = [one for one in near if one not in labels]
             steps = [step(one, depth + 1) for one in near if one not in told]
             if len(labels) > LABELS_SHOWN:
-                steps.append(Step("labels", f"{len(labels)} submissions of labels"))
+                by = Counter(str(graph.nodes[one].details["labeler"]) for one in labels)
+                said = {"by": [f"{name} {count}" for name, count in sorted(by.items())]}
+                steps.append(Step("labels", f"{len(labels)} submissions of labels", facts=said))
             return Step(found.kind, _title(found), node, facts, tuple(steps))
 
         return step(id_, 0)

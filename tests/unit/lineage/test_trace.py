@@ -85,6 +85,15 @@ async def test_a_node_of_the_graph_is_traced_each_step_told_once(tracer: Tracer)
     assert {"dataset:catalogue@1", "source:s3://customer/photos/", "labeler:anna"} <= set(ids)
 
 
+async def test_many_submissions_are_counted_by_labeler(world: World) -> None:
+    given = {n: ("anna" if n % 2 else "ben", "coat") for n in range(8, 20)}
+    version = await world.labeled(given)
+    tracer = Tracer(await world.journal(), world.objects)
+    path = await tracer.trace(f"dataset:catalogue@{version.ref.version}")
+    (labels,) = [step for step in walk(path) if step.title.endswith("submissions of labels")]
+    assert labels.facts["by"] == ["anna 6", "ben 6"]
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [
