@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from loopline.errors import Rejected
 
@@ -38,8 +37,7 @@ class Truncated(Rejected):
     """The bytes begin as an image and end too early, or make no sense."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageHeader:
+class ImageHeader(NamedTuple):
     """Media type and size of an encoded image, as it is stored: before any EXIF orientation."""
 
     media_type: str

@@ -44,6 +44,7 @@ class Ingest(Service):
         self.fetcher = Fetcher(
             self.objects,
             threads=settings.import_fetch_threads,
+            decoders=settings.import_decode_threads,
             batch_bytes=settings.import_batch_bytes,
         )
         self.datasets = Datasets(self.log, self.objects)

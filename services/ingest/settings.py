@@ -29,7 +29,9 @@ class IngestSettings(ServiceSettings):
     import_near_duplicate_bits: Annotated[int, Field(ge=0, le=16)] = 6
     """How far apart, of 64 bits, the perceptual hashes of two such images may be."""
     import_fetch_threads: Annotated[int, Field(gt=0)] = 16
-    """Objects fetched and decoded at once by one process."""
+    """Objects read from the customer's bucket, or stored, at once by one process."""
+    import_decode_threads: Annotated[int, Field(ge=0)] = 0
+    """Images decoded at once by one process; 0 for as many as it has processors."""
     import_batch_bytes: Annotated[int, Field(gt=0)] = 64 * 2**20
     """Encoded bytes in memory at once, per chunk in work (or one object, if it is larger)."""
     import_val_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.1

@@ -7,8 +7,7 @@ and inference will decode it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,8 +27,7 @@ _REDUCED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What a decoder saw: the size upright, px, and the thumbprint's bytes."""
 
     width_px: int

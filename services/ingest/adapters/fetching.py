@@ -1,22 +1,21 @@
-"""Objects of the customer's bucket become assets: fetched, checked, decoded and stored in threads.
+"""Objects of the customer's bucket become assets: read, checked, decoded, hashed and stored.
 
-One object at a time is whole in a thread's memory; what is in work at once is bounded by threads
-and by bytes. Downloads and decoding release the interpreter, so that one process keeps several
-cores busy.
+A batch of objects goes through three steps, each in threads: read from the bucket, check and
+decode, store. A batch is bounded in objects and in bytes, so that memory is. Reading waits for the
+network and takes many threads; decoding takes processors.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 from loopline.errors import NotFound
 from loopline.store.objects import Area, ObjectStore
-from loopline.vision.headers import ImageHeader
 from services.ingest.adapters.decoding import Look, look_at
 from services.ingest.domain.checks import Rules, check_bytes, check_header
 from services.ingest.domain.drops import Drop, Reason, Unfit
@@ -28,26 +27,35 @@ LARGE_PIXELS: Final = 16_000_000
 """Images above this are decoded one at a time: 100 megapixels per thread would be gigabytes."""
 BATCH_OBJECTS: Final = 256
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 
 class Fetcher:
     """Fetches slices of a plan.
 
     Args:
         objects: Where assets are stored.
-        threads: Objects in work at once.
+        threads: Objects being read or stored at once.
+        decoders: Images being decoded at once; 0 for as many as there are processors.
         batch_bytes: Encoded bytes in work at once, per slice.
     """
 
-    def __init__(self, objects: ObjectStore, *, threads: int, batch_bytes: int) -> None:
+    def __init__(
+        self, objects: ObjectStore, *, threads: int, decoders: int = 0, batch_bytes: int
+    ) -> None:
         self._objects = objects
-        self._count = threads
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+        self._readers = _Pool("fetch", threads)
+        # Decoding lets go of the interpreter for microseconds: many threads would only fight for
+        # it.
+        self._decoders = _Pool("decode", decoders or os.cpu_count() or 1)
         self._batch_bytes = batch_bytes
         self._large = threading.Lock()
 
     def close(self) -> None:
         """Let the threads go."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._readers.close()
+        self._decoders.close()
 
     async def fetch(self, entries: Sequence[Entry], source: ImageSource, rules: Rules) -> Findings:
         """Return what became of each entry.
@@ -56,70 +64,120 @@ class Fetcher:
             Rejected: The bucket refuses the key.
             Transient: The bucket or our own storage did not answer.
         """
-        found: list[Arrival | Drop] = []
+        arrivals: list[Arrival] = []
+        drops: list[Drop] = []
         for batch in _batches(entries, self._batch_bytes):
-            found += await self._batch(batch, source, rules)
-        arrivals = [one for one in found if isinstance(one, Arrival)]
-        hashes = perceptual_hashes(stack([arrival.thumbprint for arrival in arrivals]))
-        return Findings(
-            tuple(
-                replace(arrival, phash=phash)
-                for arrival, phash in zip(arrivals, hashes.tolist(), strict=True)
-            ),
-            tuple(one for one in found if isinstance(one, Drop)),
-        )
+            seen, dropped = await self._batch(batch, source, rules)
+            arrivals += seen
+            drops += dropped
+        return Findings(tuple(arrivals), tuple(drops))
 
     async def _batch(
         self, batch: Sequence[Entry], source: ImageSource, rules: Rules
-    ) -> list[Arrival | Drop]:
-        """Share a batch out to the threads: a few objects each, since a hand-over costs 50 us."""
+    ) -> tuple[list[Arrival], list[Drop]]:
+        drops: list[Drop] = []
+        fetched = await self._readers.each(lambda entry: _read(entry, source, rules), batch)
+        read = _without_drops(fetched, drops)
+        looked = await self._decoders.each(lambda one: self._look(one, rules), read)
+        seen = _without_drops(looked, drops)
+        assets = await self._readers.each(lambda one: self._store(one.data), seen)
+        hashes = perceptual_hashes(stack([one.look.thumbprint for one in seen]))
+        arrivals = [
+            Arrival(
+                key=one.entry.listed.key,
+                asset=asset,
+                media_type=one.media_type,
+                size_bytes=len(one.data),
+                width_px=one.look.width_px,
+                height_px=one.look.height_px,
+                phash=phash,
+                thumbprint=one.look.thumbprint,
+                labels=one.entry.labels,
+            )
+            for one, asset, phash in zip(seen, assets, hashes.tolist(), strict=True)
+        ]
+        return arrivals, drops
+
+    def _look(self, read: _Read, rules: Rules) -> _Seen | Drop:
+        try:
+            header = check_header(read.data, rules)
+            if header.pixels > LARGE_PIXELS:
+                with self._large:
+                    look = look_at(read.data, header)
+            else:
+                look = look_at(read.data, header)
+        except Unfit as unfit:
+            return Drop(read.entry.listed.key, unfit.reason, unfit.message)
+        return _Seen(read.entry, read.data, header.media_type, look)
+
+    def _store(self, data: bytes) -> str:
+        return self._objects.put_now(Area.ASSETS, data)
+
+
+class _Read(NamedTuple):
+    """An object that was read."""
+
+    entry: Entry
+    data: bytes
+
+
+class _Seen(NamedTuple):
+    """An image that was read and decoded."""
+
+    entry: Entry
+    data: bytes
+    media_type: str
+    look: Look
+
+
+class _Pool:
+    """Threads that share a batch: a few objects each, since a hand-over costs 50 us."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._count = threads
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def each(self, call: Callable[[T], R], values: Sequence[T]) -> list[R]:
+        """Return what `call` makes of each value, in their order."""
+        size = -(-len(values) // self._count) or 1
+        shares = [values[start : start + size] for start in range(0, len(values), size)]
+
+        def work(share: Sequence[T]) -> list[R]:
+            return [call(value) for value in share]
+
         loop = asyncio.get_running_loop()
-
-        def work(share: Sequence[Entry]) -> list[Arrival | Drop]:
-            return [self._fetch_one(entry, source, rules) for entry in share]
-
-        shares = [batch[start :: self._count] for start in range(min(self._count, len(batch)))]
         done = await asyncio.gather(
             *(loop.run_in_executor(self._threads, work, share) for share in shares)
         )
-        return [one for share in done for one in share]
-
-    def _fetch_one(self, entry: Entry, source: ImageSource, rules: Rules) -> Arrival | Drop:
-        try:
-            data = _read(entry, source, rules)
-            header = check_header(data, rules)
-            look = self._look(data, header)
-        except Unfit as unfit:
-            return Drop(entry.listed.key, unfit.reason, unfit.message)
-        return Arrival(
-            key=entry.listed.key,
-            asset=self._objects.put_now(Area.ASSETS, data),
-            media_type=header.media_type,
-            size_bytes=len(data),
-            width_px=look.width_px,
-            height_px=look.height_px,
-            phash=0,  # hashed with the others of the slice: 3 us in company, 30 us alone
-            thumbprint=look.thumbprint,
-            labels=entry.labels,
-        )
-
-    def _look(self, data: bytes, header: ImageHeader) -> Look:
-        if header.pixels <= LARGE_PIXELS:
-            return look_at(data, header)
-        with self._large:
-            return look_at(data, header)
+        return [one for some in done for one in some]
 
 
-def _read(entry: Entry, source: ImageSource, rules: Rules) -> bytes:
+def _read(entry: Entry, source: ImageSource, rules: Rules) -> _Read | Drop:
     listed = entry.listed
-    check_bytes(listed.size_bytes, rules)
     try:
+        check_bytes(listed.size_bytes, rules)
         data, etag = source.get_version(listed.key, limit_bytes=listed.size_bytes + 1)
-    except NotFound as error:
-        raise Unfit(Reason.DELETED, "it was there when the bucket was listed") from error
+    except Unfit as unfit:
+        return Drop(listed.key, unfit.reason, unfit.message)
+    except NotFound:
+        return Drop(listed.key, Reason.DELETED, "it was there when the bucket was listed")
     if len(data) != listed.size_bytes or etag != listed.etag:
-        raise Unfit(Reason.CHANGED, "it is not what it was when the bucket was listed")
-    return data
+        return Drop(listed.key, Reason.CHANGED, "it is not what it was when it was listed")
+    return _Read(entry, data)
+
+
+def _without_drops(found: Iterable[T | Drop], drops: list[Drop]) -> list[T]:
+    """Return what is no drop, and append the drops to `drops`."""
+    kept: list[T] = []
+    for one in found:
+        if isinstance(one, Drop):
+            drops.append(one)
+        else:
+            kept.append(one)
+    return kept
 
 
 def _batches(entries: Sequence[Entry], limit_bytes: int) -> Iterator[list[Entry]]:

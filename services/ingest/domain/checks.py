@@ -52,13 +52,18 @@ def check_header(data: bytes, rules: Rules) -> ImageHeader:
         raise Unfit(Reason.NOT_AN_IMAGE, error.message) from error
     except Truncated as error:
         raise Unfit(Reason.CORRUPT, error.message) from error
-    size = f"{header.width_px} x {header.height_px} pixels"
     if header.pixels > rules.max_megapixels * 1_000_000:
         raise Unfit(
-            Reason.TOO_LARGE, f"{size}: at most {rules.max_megapixels} megapixels are decoded"
+            Reason.TOO_LARGE,
+            f"{_size(header)}: at most {rules.max_megapixels} megapixels are decoded",
         )
     if min(header.width_px, header.height_px) < rules.min_side_px:
         raise Unfit(
-            Reason.TOO_SMALL, f"{size}: {rules.min_side_px} or more are wanted on each side"
+            Reason.TOO_SMALL,
+            f"{_size(header)}: {rules.min_side_px} or more are wanted on each side",
         )
     return header
+
+
+def _size(header: ImageHeader) -> str:
+    return f"{header.width_px} x {header.height_px} pixels"

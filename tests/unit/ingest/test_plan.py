@@ -53,7 +53,7 @@ arrivals = st.builds(
     width_px=st.integers(1, 2**31),
     height_px=st.integers(1, 2**31),
     phash=st.integers(0, 2**64 - 1),
-    thumbprint=st.binary(max_size=784),
+    thumbprint=st.binary(min_size=784, max_size=784),
     labels=st.none() | labels,
 )
 drops = st.builds(Drop, key=keys, reason=st.sampled_from(Reason), detail=st.text(max_size=9))
