@@ -108,7 +108,8 @@ class Bus:
                 message, source=self._source, time=self._clock.now(), id=id, trace=trace
             )
             if id:
-                headers["Nats-Msg-Id"] = f"{event.key}/{id}"
+                # The subject has the workspace, whose streams are those of every workspace.
+                headers["Nats-Msg-Id"] = f"{subject}/{id}"
             if once:
                 headers[EXPECTED_HEADER] = "0"
             failpoint("after_write")

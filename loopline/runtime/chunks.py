@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from loopline.contracts import Agent, ChunkCompleted, catalog
 from loopline.contracts.catalog import Event
 from loopline.errors import Conflict, Transient
-from loopline.runtime.bus import Bus
+from loopline.runtime.bus import Bus, current_event
 from loopline.store.logstore import LogStore
 
 PUBLISHES_IN_FLIGHT = 64
@@ -48,11 +48,16 @@ class Chunks:
         build: Callable[[int], Message],
         **tokens: str,
     ) -> None:
-        """Send one command per chunk, `build(index)` for index 0 to total - 1."""
+        """Send one command per chunk, `build(index)` for index 0 to total - 1.
+
+        A redelivered command sends nothing twice; a new command for the same run does, since the
+        chunks of the one before may be dead by now.
+        """
+        cause = current_event.get()
         for start in range(0, total, PUBLISHES_IN_FLIGHT):
             await asyncio.gather(
                 *(
-                    self._bus.send(event, build(index), id=f"{run_id}/{index}", **tokens)
+                    self._bus.send(event, build(index), id=f"{run_id}/{index}/{cause}", **tokens)
                     for index in range(start, min(start + PUBLISHES_IN_FLIGHT, total))
                 )
             )
