@@ -86,12 +86,23 @@ def up(
         host=host,
         api_token=api_token,
         otlp_endpoint=otlp_endpoint,
-        customer_buckets=tuple(customer_bucket or ()),
+        customer_buckets=tuple(customer_bucket or ()) or _customer_buckets_of(data),
     )
     if detach:
         _up_detached(options, as_json)
     else:
         _up_foreground(options, as_json)
+
+
+def _customer_buckets_of(data: Path | None) -> tuple[str, ...]:
+    """Return the buckets that this data folder's demonstration customer had last time."""
+    from loopline.embedded.endpoints import Endpoints
+    from loopline.embedded.errors import PlatformError
+
+    try:
+        return Endpoints.load(data or DEFAULT_DATA_DIR).customer_buckets
+    except PlatformError:
+        return ()
 
 
 def down(data: DataDir = None, as_json: AsJson = False) -> None:

@@ -50,6 +50,7 @@ RESULTS_BUCKET = "customer-results"
 RESULTS_PREFIX = "catalogue/"
 LABELERS = ("ada", "grace")
 LABELS_PER_REQUEST = 100
+STATE_FILE = "demo.json"  # in the data folder: the webhook's port
 POLL_S = 0.2
 STEP_TIMEOUT_S = 600.0
 ATTEMPTS_OF_CLIENT = 60
@@ -101,14 +102,16 @@ class Story:
         self._scene = scene
         self._summary = Summary()
         self._failure: LooplineError | None = None
-        self._fresh = False
+        self._events = JetStreamLog(loopline.session.nats, Stream.EVENTS)
 
     async def run(self) -> Summary:
         """Tell the whole story; raises what went wrong, with its reason."""
         watcher = asyncio.create_task(self._watch())
         receiver = WebhookReceiver(self._saved_port())
         await receiver.start()
-        (self._folder / "demo.json").write_text(json.dumps({"webhook_port": receiver.port}))
+        (self._folder / STATE_FILE).write_text(json.dumps({"webhook_port": receiver.port}))
+        store = self._loopline.session.log.store
+        before = await store.last_sequence()
         try:
             truth = await self._fill_bucket()
             await self._put_flow(receiver.url)
@@ -119,7 +122,7 @@ class Story:
             watcher.cancel()
             await receiver.stop()
         self._summary.seconds = {k: round(v, 2) for k, v in self._screen.seconds.items()}
-        self._summary.nothing_recomputed = not self._fresh
+        self._summary.nothing_recomputed = await store.last_sequence() == before
         return self._summary
 
     async def _fill_bucket(self) -> CatalogueTruth:
@@ -147,9 +150,9 @@ class Story:
 
     async def _import(self, truth: CatalogueTruth) -> Committed[DatasetCommitted]:
         with self._screen.stage("import", "An external system asks for an import") as stage:
-            self._fresh = await self._head(catalog.DATASET_COMMITTED, name=DATASET) is None
             ends = self._endpoints
-            await external.ask_for_import(
+            since = await self._events.last_sequence()
+            event = await external.ask_for_import(
                 ends.nats_url,
                 ends.external_nats_user,
                 ends.external_nats_password,
@@ -159,6 +162,7 @@ class Story:
                 labels_key=truth.labels_key,
                 traceparent=self._scene.traceparent,
             )
+            await self._until("the import", lambda: self._completed(str(event["id"]), since))
             first = await self._until(
                 "the dataset", lambda: self._first(catalog.DATASET_COMMITTED, name=DATASET)
             )
@@ -301,8 +305,18 @@ class Story:
 
     # What the log says.
 
-    async def _head(self, event: Event[Any], **tokens: str) -> Committed[Any] | None:
-        return await self._loopline.session.log.head(event, **tokens)
+    async def _completed(self, command_id: str, since: int) -> RunChanged | None:
+        """Return the last report of the run that answered a command, once it says completed."""
+        session = self._loopline.session
+        subject = catalog.RUN_CHANGED.subject(session.settings.workspace)
+        run_id = ""
+        async for record in self._events.read([subject], since):
+            report = RunChanged.FromString(record.data)
+            if report.command_id == command_id:
+                run_id = report.run_id
+            if report.run_id == run_id and report.state == RunState.RUN_STATE_COMPLETED:
+                return report
+        return None
 
     async def _first(self, event: Event[Any], **tokens: str) -> Committed[Any] | None:
         history = await self._loopline.session.log.history(event, **tokens)
@@ -330,9 +344,8 @@ class Story:
         if moved := await self._moved(model):
             return moved
         session = self._loopline.session
-        events = JetStreamLog(session.nats, Stream.EVENTS)
         subject = catalog.PROMOTION_DECLINED.subject(session.settings.workspace, model=MODEL)
-        async for record in events.read([subject]):
+        async for record in self._events.read([subject]):
             declined = PromotionDeclined.FromString(record.data)
             if declined.candidate.digest == model.ref.digest:
                 return declined
@@ -400,7 +413,7 @@ class Story:
 
     def _saved_port(self) -> int:
         """Return the webhook's port of last time: a new one would be a new flow, and new work."""
-        path = self._folder / "demo.json"
+        path = self._folder / STATE_FILE
         return int(json.loads(path.read_text())["webhook_port"]) if path.exists() else 0
 
 

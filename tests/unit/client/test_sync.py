@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_a_portal_runs_coroutines_and_iterators_from_a_plain_program() -> None:
     async def one() -> int:
         return 1
 
-    async def many():  # type: ignore[no-untyped-def]
+    async def many() -> AsyncIterator[int]:
         for number in range(3):
             yield number
 
