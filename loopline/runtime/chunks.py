@@ -57,7 +57,12 @@ class Chunks:
         for start in range(0, total, PUBLISHES_IN_FLIGHT):
             await asyncio.gather(
                 *(
-                    self._bus.send(event, build(index), id=f"{run_id}/{index}/{cause}", **tokens)
+                    self._bus.send(
+                        event,
+                        build(index),
+                        id=f"{run_id}/{index}/{cause}",
+                        **tokens,  # type: ignore[arg-type]  # tokens are strings
+                    )
                     for index in range(start, min(start + PUBLISHES_IN_FLIGHT, total))
                 )
             )
