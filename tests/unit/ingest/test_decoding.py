@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -109,3 +110,16 @@ def test_samples_that_are_no_integers_are_corrupt_to_us() -> None:
     data = encode(np.zeros((40, 40), np.float32), "TIFF")
     with pytest.raises(Unfit, match="float32"):
         look_at(data, read_header(data))
+
+
+def test_transparency_costs_no_more_memory_than_the_image() -> None:
+    """A few kilobytes may hold a hundred megapixels of it."""
+    image = np.zeros((3000, 4000, 4), np.uint8)
+    image[..., 3] = 128
+    data = encode(image, "PNG")
+    header = read_header(data)
+    tracemalloc.start()
+    look_at(data, header)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 3 * image.nbytes
