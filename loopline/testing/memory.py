@@ -108,7 +108,11 @@ class MemoryBus:
 
 
 def memory_service(
-    service_class: type[S], settings: ServiceSettings, bus: MemoryBus, blobs: MemoryBlobs, **kwargs: Any
+    service_class: type[S],
+    settings: ServiceSettings,
+    bus: MemoryBus,
+    blobs: MemoryBlobs,
+    **kwargs: Any,
 ) -> S:
     """Return a service over in-memory twins; call its handlers directly, with `delivery()`."""
     return service_class(

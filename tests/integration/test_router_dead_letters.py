@@ -158,7 +158,9 @@ async def test_retry_puts_the_message_back_once(
         await letters.retry(letter.sequence)
 
 
-async def test_a_dead_reaction_goes_to_its_service_and_the_commit_is_not_published_twice(client: Client, letters: DeadLetters) -> None:
+async def test_a_dead_reaction_goes_to_its_service_alone(
+    client: Client, letters: DeadLetters
+) -> None:
     headers = {
         "Loopline-Dead-Stream": "COMMITS",
         "Loopline-Dead-Sequence": "1",
