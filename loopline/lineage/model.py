@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 RUN = "run"
 LABELS = "labels"  # one submission: "<job>/<asset>"; a run that reads a job's all names the job
@@ -30,16 +30,17 @@ class Ref:
     name: str
     version: int = 0
     digest: str = ""
+    id: str = field(init=False, compare=False)
+    """The node's id, or "" if only the log can tell which version is meant."""
+
+    def __post_init__(self) -> None:
+        id_ = artefact_id(self.kind, self.name, self.version, self.digest)
+        object.__setattr__(self, "id", id_)
 
     @property
     def is_set(self) -> bool:
         """Whether it names every submission of a labeling job so far."""
         return self.kind == LABELS and "/" not in self.name
-
-    @property
-    def id(self) -> str:
-        """The node's id, or "" if only the log can tell which version is meant."""
-        return artefact_id(self.kind, self.name, self.version, self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,7 @@ class Node:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """From what was there to what came of it, and the part it played."""
 
     source: str

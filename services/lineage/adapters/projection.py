@@ -92,9 +92,12 @@ def _run_in_short(run: Node) -> Row:
 def _edge_rows(edges: Iterable[Edge], folds: Mapping[str, str]) -> list[Row]:
     rows: dict[Edge, Layer] = {}
     for edge in edges:
+        if edge.source not in folds and edge.target not in folds:
+            rows[edge] = Layer.BOTH
+            continue
+        rows[edge] = Layer.UNFOLDED
         stand_in = folded(edge, folds)
-        rows[edge] = Layer.BOTH if stand_in == edge else Layer.UNFOLDED
-        if stand_in is not None and stand_in != edge:
+        if stand_in is not None:
             rows[stand_in] = Layer.FOLDED
     return [
         {"source": e.source, "target": e.target, "role": e.role, "layer": int(layer)}

@@ -39,7 +39,6 @@ edges = Table(
     Column("role", Name, primary_key=True),
     Column("layer", SmallInteger, nullable=False),
     Index("lineage_edges_by_target", "target", "layer", "source"),
-    Index("lineage_edges_by_source", "source", "layer", "target"),
 )
 commits = Table(
     "lineage_commits",
