@@ -128,9 +128,11 @@ class Settlement:
         )
         inputs = [*inputs_of(specification, job), labels]
         parameters = {"job": name, "labelers": items_by_labeler(submissions)}
-        return self._provenance.run(
+        run = self._provenance.run(
             RunKind.RUN_KIND_ANNOTATE, inputs, parameters, specification.actor
         )
+        run.started_at.CopyFrom(job.commit.committed_at)  # people began then, not we now
+        return run
 
     async def _tell(
         self,
