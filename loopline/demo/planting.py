@@ -6,6 +6,7 @@ which keys they lie, is decided in `images`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopline.errors import Rejected
+from loopline.vision.images import decode
 
 BRIGHTER_GAIN: Final = 1.1
 BRIGHTER_OFFSET: Final = 8.0  # grey levels of 255
@@ -64,13 +66,13 @@ class Planted:
 
 def brighter(name: str, data: bytes) -> bytes:
     """The image a little brighter, with a little more contrast."""
-    pixels = _decoded(name, data).astype(np.float32) * BRIGHTER_GAIN + BRIGHTER_OFFSET
+    pixels = _decoded(data).astype(np.float32) * BRIGHTER_GAIN + BRIGHTER_OFFSET
     return _encoded(name, np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 def shifted(name: str, data: bytes) -> bytes:
     """The image one pixel further right; the left edge is repeated, the right one lost."""
-    pixels = _decoded(name, data)
+    pixels = _decoded(data)
     moved = np.concatenate([pixels[:, :SHIFT_PX], pixels[:, :-SHIFT_PX]], axis=1)
     return _encoded(name, np.ascontiguousarray(moved))
 
@@ -78,7 +80,7 @@ def shifted(name: str, data: bytes) -> bytes:
 def thumbnail(name: str, data: bytes) -> bytes:
     """The image at 8x8 pixels."""
     side = (THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX)
-    small = cv2.resize(_decoded(name, data), side, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(_decoded(data), side, interpolation=cv2.INTER_AREA)
     return _encoded(name, np.asarray(small, np.uint8))
 
 
@@ -106,18 +108,23 @@ def plant(good: Sequence[Source], spare: Sequence[Source], share: float = 1.0) -
     """
     originals, fresh = iter(good), iter(spare)
     for kind in KINDS:
-        for source in islice(fresh if kind.fresh else originals, round(kind.count * share)):
-            name = f"{kind.name}/{source.name}"
-            yield Planted(name, kind.reason, kind.make(source.name, source.data))
+        made = _made(kind, fresh if kind.fresh else originals)
+        yield from islice(made, round(kind.count * share))
 
 
-def _decoded(name: str, data: bytes) -> Pixels:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if pixels is None:
-        raise Rejected(f"{name} is not an image that can be read", file=name)
-    if pixels.dtype != np.uint8:
-        raise Rejected(f"{name} has {pixels.dtype} samples: 8-bit images are needed", file=name)
-    return np.asarray(pixels, np.uint8)
+def _made(kind: Kind, sources: Iterator[Source]) -> Iterator[Planted]:
+    """Yield bad files of one kind; images that cannot be read themselves are passed over."""
+    for source in sources:
+        with contextlib.suppress(Rejected):
+            data = kind.make(source.name, source.data)
+            yield Planted(f"{kind.name}/{source.name}", kind.reason, data)
+
+
+def _decoded(data: bytes) -> Pixels:
+    """The image as it is seen, `(H, W, 1)` if it is grey, else BGR `(H, W, 3)`."""
+    pixels = decode(data, 3)
+    is_grey = bool((pixels == pixels[:, :, :1]).all())
+    return np.ascontiguousarray(pixels[:, :, :1] if is_grey else pixels[:, :, ::-1])
 
 
 def _encoded(name: str, pixels: Pixels) -> bytes:

@@ -45,7 +45,7 @@ def test_truth_names_every_object_below_the_prefix_once() -> None:
     assert len(named) == len(set(named)) == truth.objects == 6365
     assert keys(bucket, truth.prefix) == set(named)
     assert keys(bucket) - set(named) == {truth.labels_key}
-    assert len(truth.classes_by_asset) == 6000
+    assert len(truth.classes_by_asset) == 6000 + truth.planted_by_reason()["near_duplicate"]
 
 
 def test_labels_file_holds_the_known_labels_and_nothing_of_the_others() -> None:
@@ -119,3 +119,12 @@ def test_folder_that_cannot_be_divided_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path, classes=2, count=3)
     with pytest.raises(Rejected, match="3 images: 4 or more are needed"):
         write_catalogue(MemoryBlobs(), images=tmp_path)
+
+
+def test_own_image_that_cannot_be_read_spoils_nothing(tmp_path: Path) -> None:
+    """It lies in the bucket as the customer has it: finding it is the import's work."""
+    write_folder(tmp_path, count=400)
+    for number in range(0, 400, 7):
+        (tmp_path / "class 0" / f"{number}.png").write_bytes(b"no picture")
+    truth = write_catalogue(MemoryBlobs(), images=tmp_path)
+    assert set(truth.planted_by_reason()) >= {"exact_duplicate", "near_duplicate", "too_small"}
