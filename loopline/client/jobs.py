@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loopline.client.session import Session
+from loopline.errors import Rejected
 from loopline.names import validate_name
 
 BULK = 500  # items per request
@@ -71,12 +72,21 @@ class JobVerbs:
     async def label_many(
         self, job: str, labels: Mapping[str, Sequence[Mapping[str, Any]]], *, labeler: str = ""
     ) -> int:
-        """Submit the annotations of many items, by asset; return how many were taken."""
+        """Submit the annotations of many items, by asset; return how many were taken.
+
+        Raises:
+            Rejected: Some were refused; the message has the first reason, the others were taken.
+        """
         by = labeler or self._session.settings.user
         entries = [{"asset": asset, "shapes": list(shapes)} for asset, shapes in labels.items()]
         for start in range(0, len(entries), BULK):
             body = {"labeler": by, "labels": entries[start : start + BULK]}
-            await self._call("POST", f"/v1/jobs/{job}/labels", json=body)
+            answer = await self._call("POST", f"/v1/jobs/{job}/labels", json=body)
+            if refused := answer["refused"]:
+                raise Rejected(
+                    f"{len(refused)} of {len(entries)} labels were refused, the first: {refused[0]}",
+                    job=job,
+                )
         return len(entries)
 
     async def stop(self, job: str, *, keep_labels: bool = True) -> dict[str, Any]:

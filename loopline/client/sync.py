@@ -199,7 +199,11 @@ class JobVerbs:
     def label_many(
         self, job: str, labels: Mapping[str, Sequence[Mapping[str, Any]]], *, labeler: str = ""
     ) -> int:
-        """Submit the annotations of many items, by asset; return how many were taken."""
+        """Submit the annotations of many items, by asset; return how many were taken.
+
+        Raises:
+            Rejected: Some were refused; the message has the first reason, the others were taken.
+        """
         return self._portal.call(self._client.label_many(job, labels, labeler=labeler))
 
     def stop(self, job: str, *, keep_labels: bool = True) -> dict[str, Any]:

@@ -162,7 +162,8 @@ LABELING_JOB_COMMITTED = Event(
     "loopline.{workspace}.job.{name}.committed",
     Stream.COMMITS,
     ("annotate",),
-    (Durable("annotate", max_deliver=60),),
+    # A webhook in backoff stays pending: many of them must not hold up the others.
+    (Durable("annotate", max_deliver=60, max_ack_pending=10_000),),
     "A labeling job was opened, completed, stopped or reopened; annotate notifies its webhook.",
 )
 LABELS_SUBMITTED = Event(

@@ -7,6 +7,7 @@ A service is a subclass of `Service` whose methods are marked `@on(event)` (shor
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
@@ -176,6 +177,7 @@ class Host:
             self.service.api(), self._unready, settings.http_host, settings.http_port
         )
         await self._http.start()
+        gc.freeze()  # what is loaded now stays: the collector need not walk it again and again
         log.info("service_started", http_port=self._http.port, workspace=settings.workspace)
 
     async def stop(self) -> None:
