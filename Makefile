@@ -12,7 +12,7 @@ ARGS ?=
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check fmt proto docs bench bench-peers chaos lock clean
+.PHONY: help setup demo up test test-external check fmt proto docs bench bench-peers chaos lock clean
 
 help:  ## What there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -37,8 +37,11 @@ demo: $(READY)  ## The whole flywheel on real images (ARGS="--json out.json")
 up: $(READY)  ## Start the platform and stay
 	$(BIN)/loopline up $(ARGS)
 
-test: $(READY) $(TOOLS)  ## Every test
-	$(RUN) -m pytest $(ARGS)
+test: $(READY) $(TOOLS)  ## Every test that needs nothing but this environment
+	$(RUN) -m pytest -m "not external" $(ARGS)
+
+test-external: $(READY) $(TOOLS)  ## The tests that need a browser (Debian: apt-get install chromium)
+	$(RUN) -m pytest -m external $(ARGS)
 
 check: $(READY) $(TOOLS)  ## Lint, types, layers, contracts, generated code
 	$(BIN)/ruff check

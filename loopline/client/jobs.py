@@ -84,7 +84,7 @@ class JobVerbs:
             answer = await self._call("POST", f"/v1/jobs/{job}/labels", json=body)
             if refused := answer["refused"]:
                 raise Rejected(
-                    f"{len(refused)} of {len(entries)} labels were refused, the first: {refused[0]}",
+                    f"{len(refused)} of {len(entries)} labels were refused: {refused[0]} first",
                     job=job,
                 )
         return len(entries)
