@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -41,12 +42,15 @@ class Program:
 
     def __init__(self, reports: BinaryIO) -> None:
         self._reports = reports
+        self._lock = threading.Lock()
         self._described: tuple[AnyRecipe, str, RecipeParameters] | None = None
 
     def emit(self, report: Report) -> None:
-        """Write one report."""
-        self._reports.write(report.model_dump_json().encode() + b"\n")
-        self._reports.flush()
+        """Write one report; any thread may."""
+        line = report.model_dump_json().encode() + b"\n"
+        with self._lock:
+            self._reports.write(line)
+            self._reports.flush()
 
     def handle(self, line: bytes) -> None:
         """Carry out one command; whatever goes wrong is reported."""

@@ -41,10 +41,10 @@ class RecipeParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int = Field(16, ge=1, le=MAX_EPOCHS, description="Passes over the training split.")
-    batch_size: int = Field(32, ge=1, le=4096, description="Images per step.")
-    learning_rate: float = Field(3e-3, gt=0, le=10, description="Its peak; it warms up and decays.")
+    batch_size: int = Field(48, ge=1, le=4096, description="Images per step.")
+    learning_rate: float = Field(8e-3, gt=0, le=10, description="Its peak; it warms up and decays.")
     weight_decay: float = Field(
-        0.05, ge=0, le=10, description="Of weights, not of biases and norms."
+        0.3, ge=0, le=10, description="Of weights, not of biases and norms."
     )
     image_size: int = Field(
         0, ge=0, le=4096, description="Side of the network's input, px; 0 chooses by the images."

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import structlog
@@ -38,22 +40,53 @@ class TrainingState:
     """Figures of every epoch so far."""
 
 
-def save(state: TrainingState, folder: Path, epoch: int) -> Path:
-    """Write a checkpoint after `epoch` epochs and remove all but the newest `KEPT`.
+class CheckpointWriter:
+    """Writes checkpoints beside the training, one at a time, and keeps the newest `KEPT`.
 
-    The file's name carries the sha256 of its bytes, so that one that was damaged is known as such.
+    The training waits for a copy of the tensors in memory, not for the disk. Leaving the context
+    waits for the last file.
+
+    Args:
+        folder: Where they go.
+        saved: Told, from the writing thread, of each file that is there, and its epoch.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".writing-", delete=False) as file:
-        torch.save(_contents(state), file)
-        file.flush()
-        os.fsync(file.fileno())
-    digest = sha256_hex(Path(file.name).read_bytes())
-    path = folder / f"{epoch:05d}-{digest}{SUFFIX}"
-    Path(file.name).replace(path)
-    for old in found(folder)[KEPT:]:
-        old.unlink(missing_ok=True)
-    return path
+
+    def __init__(self, folder: Path, saved: Callable[[Path, int], None]) -> None:
+        self._folder = folder
+        self._saved = saved
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown(wait=True)
+        if kind is None and self._pending is not None:
+            self._pending.result()
+
+    def save(self, state: TrainingState, epoch: int) -> None:
+        """Begin to write a checkpoint after `epoch` epochs, once the one before is written."""
+        if self._pending is not None:
+            self._pending.result()
+        contents = _copied(_contents(state))
+        self._pending = self._thread.submit(self._write, contents, epoch)
+
+    def _write(self, contents: dict[str, Any], epoch: int) -> None:
+        """Write a file whose name carries the sha256 of its bytes: damage is known as such."""
+        buffer = io.BytesIO()
+        torch.save(contents, buffer)
+        data = buffer.getbuffer()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".writing-", delete=False) as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        path = self._folder / f"{epoch:05d}-{sha256_hex(data)}{SUFFIX}"
+        Path(f.name).replace(path)
+        for old in found(self._folder)[KEPT:]:
+            old.unlink(missing_ok=True)
+        self._saved(path, epoch)
 
 
 def found(folder: Path) -> list[Path]:
@@ -102,6 +135,17 @@ def _contents(state: TrainingState) -> dict[str, Any]:
             "numpy": (torch.from_numpy(np.asarray(numpy_keys, np.int64)), *numpy_rest),
         },
     }
+
+
+def _copied(value: Any) -> Any:
+    """Return nested containers with every tensor copied, so that training can go on."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
 
 
 def _restore(state: TrainingState, contents: dict[str, Any]) -> None:

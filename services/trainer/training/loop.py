@@ -17,9 +17,8 @@ from loopline.errors import Rejected
 from services.trainer.domain.evaluation import Judgement
 from services.trainer.domain.job import CheckpointSaved, Progress, Report
 from services.trainer.recipes.interface import Batch, Recipe, RecipeParameters
-from services.trainer.training import checkpoints
 from services.trainer.training.batches import Split, TrainingBatches
-from services.trainer.training.checkpoints import TrainingState
+from services.trainer.training.checkpoints import CheckpointWriter, TrainingState
 
 REPORT_EVERY_S: Final = 2.0
 
@@ -61,7 +60,7 @@ class Loop:
         batches: What each step sees.
         validation: Judged after each epoch; may be empty.
         folder: Where checkpoints go.
-        emit: Told of progress and checkpoints.
+        emit: Told of progress, and from another thread of checkpoints.
     """
 
     def __init__(
@@ -88,17 +87,21 @@ class Loop:
         state, first = self._state, self._state.step
         began = reported = time.monotonic()
         state.model.train()
-        for batch in self._batches.from_step(first, self._steps):
-            state.loss_sum += self._step(batch)
-            state.step += 1
-            now = time.monotonic()
-            if state.step % self._batches.steps_per_epoch == 0:
-                self._end_epoch(first, began)
-                reported = now
-            elif now - reported >= REPORT_EVERY_S:
-                self._report({"loss": self._loss()}, first, began)
-                reported = now
+        with CheckpointWriter(self._folder, self._saved) as writer:
+            for batch in self._batches.from_step(first, self._steps):
+                state.loss_sum += self._step(batch)
+                state.step += 1
+                now = time.monotonic()
+                if state.step % self._batches.steps_per_epoch == 0:
+                    self._end_epoch(first, began, writer)
+                    reported = now
+                elif now - reported >= REPORT_EVERY_S:
+                    self._report({"loss": self._loss()}, first, began)
+                    reported = now
         return self._speed(first, began)
+
+    def _saved(self, path: Path, epoch: int) -> None:
+        self._emit(CheckpointSaved(path=path, epoch=epoch, epochs=self._epochs))
 
     def _step(self, batch: Batch) -> float:
         state = self._state
@@ -118,7 +121,7 @@ class Loop:
             state.schedule.step()
         return value
 
-    def _end_epoch(self, first: int, began: float) -> None:
+    def _end_epoch(self, first: int, began: float, writer: CheckpointWriter) -> None:
         state = self._state
         epoch = state.step // self._batches.steps_per_epoch
         figures = {"loss": self._loss()}
@@ -129,8 +132,7 @@ class Loop:
         state.history.append({"epoch": float(epoch), **figures})
         self._report(figures, first, began)
         if epoch % self._recipe.parameters.checkpoint_every_epochs == 0 or epoch == self._epochs:
-            path = checkpoints.save(state, self._folder, epoch)
-            self._emit(CheckpointSaved(path=path, epoch=epoch, epochs=self._epochs))
+            writer.save(state, epoch)
 
     def _loss(self) -> float:
         done = self._state.step % self._batches.steps_per_epoch or self._batches.steps_per_epoch
