@@ -107,7 +107,7 @@ class Processor:
             log_outcome(
                 "message_handled",
                 event_key=self.event.key,
-                event_id=headers.get("ce-id", ""),
+                event_id=current_event.get(),
                 subject=message.subject,
                 outcome=outcome,
                 attempt=attempt,

@@ -22,6 +22,7 @@ from loopline.contracts import (
     catalog,
 )
 from loopline.errors import Rejected
+from loopline.runtime.bus import current_event
 from loopline.runtime.processing import Delivery
 from loopline.runtime.service import Service, work
 from loopline.store.commits import Committed
@@ -147,9 +148,9 @@ class Inference(Service):
 
     async def _join(self, plan: ApplicationPlan, plan_digest: str) -> None:
         message = JoinPredictions(run_id=plan.run_id, plan_digest=plan_digest)
-        await self.bus.send(
-            catalog.JOIN_PREDICTIONS, message, id=f"{plan.work_id}/join", pool=self.settings.pool
-        )
+        # Named by its cause too: a run that is asked for again must be joined again.
+        id_ = f"{plan.work_id}/join/{current_event.get()}"
+        await self.bus.send(catalog.JOIN_PREDICTIONS, message, id=id_, pool=self.settings.pool)
 
     async def _report(self, plan: ApplicationPlan, done: int) -> None:
         await self.bus.report(

@@ -17,6 +17,7 @@ from loopline.contracts import (
 )
 from loopline.errors import Transient
 from loopline.flows import Flow, TrainRule, observations
+from loopline.runtime.bus import current_event
 from loopline.runtime.processing import Delivery
 from loopline.runtime.service import Service, on, work
 from services.router.adapters import commands
@@ -206,7 +207,8 @@ class Router(Service):
         await self.bus.send(
             catalog.JOIN_ROUTING,
             JoinRouting(run_id=run_id, plan_digest=plan_digest),
-            id=f"{run_id}/join",
+            # By its cause too: a run that is asked for again must be joined again.
+            id=f"{run_id}/join/{current_event.get()}",
             pool=self.settings.pool,
         )
 
