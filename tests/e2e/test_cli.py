@@ -1,0 +1,173 @@
+"""The command line as a person types it, on a platform of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopline.demo.images import Picture, read_pictures
+from loopline.embedded.endpoints import Endpoints
+from loopline.store.blobs import S3Blobs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+LOOPLINE = Path(sys.executable).parent / "loopline"
+BUCKET = "customer-photos"
+FLOW = """
+flow: products
+datasets: [products]
+promote:
+  - {model: products, alias: champion, when: "!has_champion"}
+"""
+
+
+class CommandLine:
+    """`loopline` with one data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(LOOPLINE), *words, "--data", str(self.data)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def json(self, *words: str) -> Any:
+        done = self.run(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def text(self, *words: str) -> str:
+        done = self.run(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def error(self, *words: str) -> str:
+        done = self.run(*words)
+        assert done.returncode == 1, done.stdout
+        assert "Traceback" not in done.stderr
+        return " ".join(done.stderr.split())
+
+
+@pytest.fixture(scope="module")
+def loopline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    command_line = CommandLine(tmp_path_factory.mktemp("platform"))
+    up = command_line.run("up", "--detach", "--customer-bucket", BUCKET, "--json")
+    assert up.returncode == 0, up.stderr
+    try:
+        yield command_line
+    finally:
+        command_line.run("down")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Picture]:
+    return [picture for picture in read_pictures() if picture.part == "labeled"][:24]
+
+
+@pytest.fixture(scope="module")
+def imported(loopline: CommandLine, pictures: list[Picture]) -> Any:
+    ends = Endpoints.load(loopline.data)
+    bucket = S3Blobs(ends.s3_endpoint, ends.customer_access_key, ends.customer_secret_key, BUCKET)
+    rows = ["file,class,split"]
+    for number, picture in enumerate(pictures):
+        bucket.put(f"photos/{number:02}.png", picture.data, "image/png")
+        rows.append(f"{number:02}.png,{picture.class_name},")
+    bucket.put("labels.csv", "\n".join(rows).encode())
+    return loopline.json("import", "products", f"{BUCKET}/photos/", "--labels", "labels.csv")
+
+
+def test_status_lists_every_process(loopline: CommandLine) -> None:
+    names = {process["name"] for process in loopline.json("status")["processes"]}
+    assert {"nats", "weed", "ingest", "trainer", "inference", "console"} <= names
+
+
+def test_an_import_says_what_it_made(imported: Any, loopline: CommandLine) -> None:
+    assert imported["run"]["artefact"]["name"] == "products"
+    [head] = loopline.json("dataset", "list")
+    assert int(head["statistics"]["labeled"]) == int(head["statistics"]["items"]) >= 20
+
+
+def test_the_same_import_again_makes_no_version(imported: Any, loopline: CommandLine) -> None:
+    again = loopline.json("import", "products", f"{BUCKET}/photos/", "--labels", "labels.csv")
+    assert again["run"]["run_id"] == imported["run"]["run_id"]
+    assert len(loopline.json("dataset", "log", "products")) == len({again["run"]["run_id"]})
+
+
+def test_versions_are_tagged_restored_compared_and_exported(
+    imported: Any, loopline: CommandLine, tmp_path: Path
+) -> None:
+    loopline.json("dataset", "tag", "products@v1", "first")
+    [restored] = loopline.json("dataset", "restore", "products@first")
+    version = restored["commit"]["artefact"]["version"]
+    assert loopline.json("dataset", "diff", "products@first", f"products@v{version}") == {
+        "added": [],
+        "changed": [],
+        "removed": [],
+    }
+    exported = loopline.json("dataset", "export", "products@first", str(tmp_path / "out"))
+    document = json.loads((tmp_path / "out" / "coco.json").read_text())
+    assert len(document["images"]) == exported["images"]
+    for image in document["images"]:
+        assert (tmp_path / "out" / "images" / image["file_name"]).exists()
+
+
+def test_a_flow_is_put_and_shown_as_written(loopline: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "flow.yaml"
+    path.write_text(FLOW)
+    loopline.text("flow", "put", str(path))
+    assert loopline.text("flow", "show", "products").strip() == FLOW.strip()
+    assert "products@v1" in loopline.text("flow", "list")
+
+
+def test_storage_is_whole_and_nothing_is_dead(imported: Any, loopline: CommandLine) -> None:
+    assert loopline.json("fsck", "--deep")["ok"] is True
+    assert loopline.json("gc")["dry_run"] is True
+    assert loopline.json("dead", "list") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        pytest.param(["dataset", "log", "nothing"], "no dataset 'nothing'", id="dataset"),
+        pytest.param(["dataset", "log", "No Name"], "not a valid dataset name", id="name"),
+        pytest.param(["dataset", "restore", "products@v99"], "products@v99", id="version"),
+        pytest.param(["model", "show", "nothing@champion"], "no alias 'champion'", id="alias"),
+        pytest.param(["train", "m", "nothing"], "there is no dataset nothing", id="train"),
+        pytest.param(["job", "show", "nothing"], "nothing", id="job"),
+        pytest.param(["dead", "show", "7"], "no dead letter 7", id="dead letter"),
+        pytest.param(
+            ["import", "d", "nowhere", "--connection", "none"],
+            "no connection 'none'",
+            id="connection",
+        ),
+        pytest.param(["import", "d", "customer-none"], "customer-none", id="bucket"),
+        pytest.param(["label", "j", "a"], "either a class or --shapes", id="label"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(
+    loopline: CommandLine, words: list[str], reason: str
+) -> None:
+    assert reason in loopline.error(*words)
+
+
+def test_a_flow_with_a_mistake_is_refused_with_its_place(
+    loopline: CommandLine, tmp_path: Path
+) -> None:
+    path = tmp_path / "flow.yaml"
+    path.write_text(FLOW.replace("when:", "wenn:"))
+    assert "wenn" in loopline.error("flow", "put", str(path))
+
+
+def test_without_a_platform_the_error_says_how_to_start_one(tmp_path: Path) -> None:
+    assert "start one with `loopline up" in CommandLine(tmp_path).error("dataset", "list")
