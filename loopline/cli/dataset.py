@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loopline.cli.options import AsJson, DataDir, console, emit_json, emit_table
-from loopline.client.datasets import DatasetVersion
+from loopline.cli.options import AsJson, DataDir, connect, console, emit_json, emit_table
 from loopline.client.refs import show_ref
-from loopline.client.sync import Loopline
+
+if TYPE_CHECKING:  # imported by the commands that need them: `--help` stays quick
+    from loopline.client.datasets import DatasetVersion
 
 app = typer.Typer(no_args_is_help=True, help="Versions of datasets.")
 Version = Annotated[str, typer.Argument(help="A dataset version: NAME, NAME@v3, NAME@TAG.")]
@@ -42,7 +43,7 @@ def _show(versions: list[DatasetVersion], title: str, as_json: bool) -> None:
 @app.command("list")
 def list_datasets(data: DataDir = None, as_json: AsJson = False) -> None:
     """List the datasets at their last versions."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         _show(loopline.dataset.list(), "datasets", as_json)
 
 
@@ -53,14 +54,14 @@ def log(
     as_json: AsJson = False,
 ) -> None:
     """Show a dataset's versions, newest first."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         _show(loopline.dataset.log(name), name, as_json)
 
 
 @app.command()
 def diff(before: Version, after: Version, data: DataDir = None, as_json: AsJson = False) -> None:
     """Say what was added, removed and changed between two versions."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         found = loopline.dataset.diff(before, after)
     answer = {
         "added": sorted(found.added),
@@ -81,7 +82,7 @@ def diff(before: Version, after: Version, data: DataDir = None, as_json: AsJson 
 @app.command()
 def restore(version: Version, data: DataDir = None, as_json: AsJson = False) -> None:
     """Commit a new version with the items of an earlier one."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         _show([loopline.dataset.restore(version)], "restored", as_json)
 
 
@@ -93,7 +94,7 @@ def tag(
     as_json: AsJson = False,
 ) -> None:
     """Give a version a name; a tag can be moved."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         _show([loopline.dataset.tag(version, name)], "tagged", as_json)
 
 
@@ -105,7 +106,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a version's images, labels as COCO, and a table of its items."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         count = loopline.dataset.export(version, folder)
     if as_json:
         emit_json({"images": count, "folder": folder})

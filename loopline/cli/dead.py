@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loopline.cli.options import AsJson, DataDir, console, emit_json, emit_table
-from loopline.client.sync import Loopline
-from loopline.store.deadletters import DeadLetter
+from loopline.cli.options import AsJson, DataDir, connect, console, emit_json, emit_table
+
+if TYPE_CHECKING:  # imported by the commands that need them: `--help` stays quick
+    from loopline.store.deadletters import DeadLetter
 
 app = typer.Typer(no_args_is_help=True, help="Messages that nobody could handle.")
 Number = Annotated[int, typer.Argument(help="The dead letter's number.")]
@@ -35,7 +36,7 @@ def list_letters(
     as_json: AsJson = False,
 ) -> None:
     """List the dead letters, oldest first."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         letters = loopline.dead.list(service)
     if as_json:
         emit_json([_as_dict(letter) for letter in letters])
@@ -52,7 +53,7 @@ def list_letters(
 @app.command()
 def show(number: Number, data: DataDir = None, as_json: AsJson = False) -> None:
     """Show a dead letter with its message."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         found = _as_dict(loopline.dead.show(number))
     if as_json:
         emit_json(found)
@@ -64,7 +65,7 @@ def show(number: Number, data: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def retry(number: Number, data: DataDir = None, as_json: AsJson = False) -> None:
     """Put a command back on its subject."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         letter = loopline.dead.retry(number)
     if as_json:
         emit_json(_as_dict(letter))
@@ -75,7 +76,7 @@ def retry(number: Number, data: DataDir = None, as_json: AsJson = False) -> None
 @app.command()
 def discard(number: Number, data: DataDir = None, as_json: AsJson = False) -> None:
     """Remove a dead letter."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         loopline.dead.discard(number)
     if as_json:
         emit_json({"discarded": number})

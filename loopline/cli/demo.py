@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from loopline.cli.options import console
-from loopline.demo.run import DemoOptions, run_demo
 
 DATA_DIR = Path(".loopline/demo")
 
@@ -37,4 +36,6 @@ def demo(
     ] = None,
 ) -> None:
     """Run the whole flywheel on real images: import, train, serve, route, correct, train again."""
+    from loopline.demo.run import DemoOptions, run_demo
+
     asyncio.run(run_demo(DemoOptions(data, images, json_path, stay), console))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from loopline.cli.options import AsJson, DataDir, console, emit_json, message_dict
-from loopline.client.sync import Loopline
+from loopline.cli.options import AsJson, DataDir, connect, console, emit_json, message_dict
 from loopline.contracts import RunChanged, RunKind, RunState
 from loopline.errors import Rejected
 
@@ -15,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="What happens on the platform.")
 @app.command()
 def tail(data: DataDir = None, as_json: AsJson = False) -> None:
     """Print runs' reports and rejected messages as they come; end with Ctrl-C."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         for report in loopline.events():
             if as_json:
                 emit_json(_as_dict(report))

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from loopline.cli.options import AsJson, DataDir, console, emit_json, emit_table
+from loopline.cli.options import AsJson, DataDir, connect, console, emit_json, emit_table
 from loopline.client.refs import show_ref
-from loopline.client.sync import Loopline
 from loopline.errors import Rejected
 
 app = typer.Typer(no_args_is_help=True, help="Flows: what starts, promotes and routes.")
@@ -26,7 +25,7 @@ def put(
         document = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise Rejected(f"{path} cannot be read: {error}") from error
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         committed = loopline.flow.put(document)
     if as_json:
         emit_json(committed.message)
@@ -41,7 +40,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print a flow as it was put."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         committed = loopline.flow.get(version)
     if as_json:
         emit_json(committed.message)
@@ -52,7 +51,7 @@ def show(
 @app.command("list")
 def list_flows(data: DataDir = None, as_json: AsJson = False) -> None:
     """List the flows in force."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         flows = loopline.flow.list()
     if as_json:
         emit_json([flow.message for flow in flows])

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from loopline.cli.options import AsJson, DataDir, console, emit_json, emit_table
-from loopline.client.sync import Loopline
+from loopline.cli.options import AsJson, DataDir, connect, console, emit_json, emit_table
 from loopline.errors import Rejected
 
 app = typer.Typer(no_args_is_help=True, help="Labeling jobs.")
@@ -18,7 +17,7 @@ Job = Annotated[str, typer.Argument(help="The job.")]
 @app.command("list")
 def list_jobs(data: DataDir = None, as_json: AsJson = False) -> None:
     """List the labeling jobs."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         jobs = loopline.job.list()
     if as_json:
         emit_json(jobs)
@@ -32,7 +31,7 @@ def list_jobs(data: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def show(job: Job, data: DataDir = None, as_json: AsJson = False) -> None:
     """Show one job."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         found = loopline.job.get(job)
     if as_json:
         emit_json(found)
@@ -48,7 +47,7 @@ def items(
     as_json: AsJson = False,
 ) -> None:
     """List a job's items with what the model predicted."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         found = loopline.job.items(job, state)
     if as_json:
         emit_json(found)
@@ -74,7 +73,7 @@ def _classes(shapes: list[dict[str, Any]]) -> str:
 @app.command()
 def stop(job: Job, data: DataDir = None, as_json: AsJson = False) -> None:
     """Stop a job: nothing more can be submitted."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         found = loopline.job.stop(job)
     if as_json:
         emit_json(found)
@@ -100,7 +99,7 @@ def label(
         given = json.loads(shapes) if shapes else [{"class_name": class_name}]
     except json.JSONDecodeError as error:
         raise Rejected(f"--shapes is not JSON: {error}") from error
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         answer = loopline.job.label(job, asset, given, labeler=labeler)
     if as_json:
         emit_json(answer)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.progress import Progress
 from rich.tree import Tree
 
-from loopline.cli.options import AsJson, DataDir, console, emit_json, emit_table, errors
-from loopline.client.sync import Loopline
+from loopline.cli.options import AsJson, DataDir, connect, console, emit_json, emit_table, errors
 from loopline.contracts import BucketLocation
 from loopline.errors import Rejected
 from loopline.lineage.fragments import bucket_uri
-from loopline.lineage.trace import Step
-from loopline.store.verify import VerifyReport
+
+if TYPE_CHECKING:  # imported by the commands that need them: `--help` stays quick
+    from loopline.client.sync import Loopline
+    from loopline.lineage.trace import Step
+    from loopline.store.verify import VerifyReport
 
 PROBLEMS_SHOWN = 50
 _COLOURS = {
@@ -47,7 +49,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show the path from a result back to image, labeler, dataset versions, run, model and flow."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         path = loopline.lineage.trace(target)
     if as_json:
         emit_json(asdict(path))
@@ -66,7 +68,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Prove every object in a results bucket from the log alone; fails if any link is broken."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         places = [place_of(place)] if place else loopline.lineage.destinations()
         reports = [_verified(loopline, one) for one in places]
     if as_json:

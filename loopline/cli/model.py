@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loopline.cli.options import AsJson, DataDir, console, emit_json, emit_table
-from loopline.client.models import ModelVersion
+from loopline.cli.options import AsJson, DataDir, connect, console, emit_json, emit_table
 from loopline.client.refs import show_ref
-from loopline.client.sync import Loopline
 from loopline.contracts import Evaluation
+
+if TYPE_CHECKING:  # imported by the commands that need them: `--help` stays quick
+    from loopline.client.models import ModelVersion
+    from loopline.client.sync import Loopline
 
 app = typer.Typer(no_args_is_help=True, help="Models, their versions and aliases.")
 Version = Annotated[str, typer.Argument(help="A model version: NAME, NAME@v2, NAME@champion.")]
@@ -50,7 +52,7 @@ def list_models(
     as_json: AsJson = False,
 ) -> None:
     """List models, or the versions of one."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         versions = loopline.model.log(name) if name else loopline.model.list()
         aliases: dict[str, str] = {}
         for model in {version.ref.name for version in versions}:
@@ -65,7 +67,7 @@ def list_models(
 @app.command()
 def show(version: Version, data: DataDir = None, as_json: AsJson = False) -> None:
     """Show everything about a version."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         found = loopline.model.get(version)
     if as_json:
         emit_json(found.message)
@@ -98,7 +100,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Move an alias to a version; moving it back is a rollback."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         moved = loopline.model.promote(version, alias, reason)
     if as_json:
         emit_json(moved.message)
@@ -115,7 +117,7 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Write a file of a version, its digest checked."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         size_bytes = loopline.model.download(version, file, path)
     if as_json:
         emit_json({"file": file, "path": path, "size_bytes": size_bytes})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -13,6 +13,9 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:  # the SDK is imported by the commands that need it: `--help` stays quick
+    from loopline.client.sync import Loopline
 
 DataDir = Annotated[
     Path | None,
@@ -27,6 +30,13 @@ Pool = Annotated[str, typer.Option("--pool", help="Whose workers take it.")]
 # Where nobody watches, lines are as long as a wide terminal's, not 80 characters.
 console = Console(width=None if sys.stdout.isatty() else 140)
 errors = Console(stderr=True)
+
+
+def connect(data_dir: Path | None) -> Loopline:
+    """Return the SDK on the platform of `data_dir`."""
+    from loopline.client.sync import Loopline
+
+    return Loopline.connect(data_dir)
 
 
 def emit_json(value: Any) -> None:  # anything JSON, or messages within it

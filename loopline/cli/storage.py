@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from loopline.cli.options import AsJson, DataDir, console, emit_json, emit_table
-from loopline.client.sync import Loopline
+from loopline.cli.options import AsJson, DataDir, connect, console, emit_json, emit_table
 
 MEGABYTE = 1e6
 SHOWN = 20
@@ -27,7 +26,7 @@ def fsck(
     as_json: AsJson = False,
 ) -> None:
     """Find objects that are missing, corrupt or garbage; fails if any is missing or corrupt."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         report = loopline.storage.fsck(deep=deep)
     if as_json:
         emit_json({**_counted(asdict(report)), "ok": report.ok})
@@ -49,7 +48,7 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Remove objects that no commit reaches; by default only say which."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         report = loopline.storage.gc(dry_run=dry_run, grace_days=grace_days)
     if as_json:
         emit_json({**_counted(asdict(report)), "freed_bytes": report.freed_bytes})

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loopline.cli.options import AsJson, DataDir, Pool, Wait, console, emit_json, emit_table
+from loopline.cli.options import (
+    AsJson,
+    DataDir,
+    Pool,
+    Wait,
+    connect,
+    console,
+    emit_json,
+    emit_table,
+)
 from loopline.client.refs import show_ref
-from loopline.client.session import CommandResult
-from loopline.client.sync import Loopline
 from loopline.contracts import ImportRules
 from loopline.contracts.catalog import DEFAULT_POOL
 from loopline.errors import Rejected
+
+if TYPE_CHECKING:  # imported by the commands that need them: `--help` stays quick
+    from loopline.client.session import CommandResult
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +67,7 @@ def import_images(
     rules = ImportRules(min_side_px=min_side_px)
     if keep_near_duplicates:
         rules.drop_near_duplicates = False
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         result = loopline.import_images(
             dataset,
             connection=connection,
@@ -85,7 +95,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a dataset version."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         result = loopline.train(
             model,
             dataset,
@@ -117,7 +127,7 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Apply a model to a dataset; items it has seen before cost nothing."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         _say(loopline.apply(model, dataset, where=where, wait=wait, pool=pool), as_json)
 
 
@@ -128,7 +138,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Ask a served model about image files."""
-    with Loopline.connect(data) as loopline:
+    with connect(data) as loopline:
         answer = loopline.predict(model, images)
     if as_json:
         emit_json(answer)
