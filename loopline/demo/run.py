@@ -23,6 +23,7 @@ from loopline.client.settings import ClientSettings
 from loopline.demo.scene import Scene
 from loopline.demo.screen import Screen
 from loopline.demo.story import (
+    FLOW,
     PHOTOS_BUCKET,
     RESULTS_BUCKET,
     RESULTS_PREFIX,
@@ -64,11 +65,12 @@ async def run_demo(options: DemoOptions, console: Console) -> Summary:
                 scene = Scene(images=options.images, parameters=options.parameters or {})
                 story = Story(loopline, endpoints, screen, options.data_dir, scene)
                 summary = await story.run()
-                await _prove(loopline, endpoints, screen, console)
+                await _prove(loopline, screen, console)
+                summary.seconds = {key: round(s, 2) for key, s in screen.seconds.items()}
                 show(summary, console)
                 if options.json_path is not None:
                     options.json_path.write_text(json.dumps(asdict(summary), indent=2) + "\n")
-            await _stay(options, endpoints, console)
+            await _stay(options, endpoints, len(summary.delivered), console)
     return summary
 
 
@@ -89,8 +91,8 @@ async def _platform(options: DemoOptions, screen: Screen) -> AsyncIterator[Endpo
     with screen.stage("platform", "The platform starts") as stage:
         await platform.start()
         await platform.wait_ready()
-        rss_mb = sum(process.rss_bytes for process in platform.status()) / 1e6
-        stage.done(f"{len(platform.status())} processes, {rss_mb:.0f} MB")
+        memory_mb = sum(process.pss_bytes for process in platform.status()) / 1e6
+        stage.done(f"{len(platform.status())} processes, {memory_mb:.0f} MB")
     try:
         yield platform.endpoints
     finally:
@@ -103,9 +105,7 @@ async def _session(options: DemoOptions) -> Any:
     return await Session.open(ClientSettings.load(options.data_dir))
 
 
-async def _prove(
-    loopline: AsyncLoopline, endpoints: Endpoints, screen: Screen, console: Console
-) -> None:
+async def _prove(loopline: AsyncLoopline, screen: Screen, console: Console) -> None:
     """Walk every delivered object back to its source, and show one such path."""
     with screen.stage("verify", "Every delivered object is traced and proven") as stage:
         report = await loopline.lineage.verify("customer", RESULTS_BUCKET, RESULTS_PREFIX)
@@ -117,9 +117,12 @@ async def _prove(
     console.print(tree_of(await loopline.lineage.trace("")))
 
 
-async def _stay(options: DemoOptions, endpoints: Endpoints, console: Console) -> None:
+async def _stay(
+    options: DemoOptions, endpoints: Endpoints, deliveries: int, console: Console
+) -> None:
     stay = sys.stdout.isatty() if options.stay is None else options.stay
-    console.print(f"\nThe graph: [bold]{endpoints.console_http}[/bold]")
+    node = f"#node=delivery:{FLOW}@{deliveries}"
+    console.print(f"\nThe graph: [bold]{endpoints.console_http}/{node}[/bold]", highlight=False)
     if stay:
         console.print("The platform stays until you press Ctrl-C.")
         try:
