@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["loopline.testing.fixtures", "loopline.testing.postgres"]
+pytest_plugins = ["loopline.testing.fixtures", "loopline.testing.postgres", "tests.chaos.fixtures"]

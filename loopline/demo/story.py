@@ -114,7 +114,7 @@ class Story:
         before = await store.last_sequence()
         try:
             truth = await self._fill_bucket()
-            await self._put_flow(receiver.url)
+            await self._put_flow(self._scene.webhook_url or receiver.url)
             first = await self._import(truth)
             await self._first_model(first, truth)
             await self._labeling(truth, receiver)

@@ -18,6 +18,7 @@ from loopline.contracts import (
 )
 from loopline.digests import is_digest
 from loopline.errors import LooplineError, NotFound, Rejected, Transient
+from loopline.failpoints import current_handler
 from loopline.runtime.processing import Delivery
 from loopline.runtime.service import Service, work
 from loopline.store.database import open_database
@@ -256,6 +257,7 @@ class Annotate(Service):
 
     async def _settle_left_over(self) -> None:
         """Settle what messages that exhausted their deliveries left."""
+        current_handler.set("on_labels_submitted")  # the same work: where that is killed, so is this
         for job in await self.board.jobs():
             if job.state is State.IN_PROGRESS and job.all_submitted:
                 try:
