@@ -199,7 +199,11 @@ class Annotate(Service):
         return http.accepted_out(accepted)
 
     async def post_labels(self, job: str, bulk: http.BulkIn) -> http.BulkOut:
-        """Submit labels for many items; each is accepted or refused by itself."""
+        """Submit labels for many items; each is accepted or refused by itself.
+
+        Where the bus does not answer, the whole request fails: what was accepted is known by then,
+        and the same again changes nothing.
+        """
         proposals = bulk.proposals()
         assets = [proposal.asset for proposal in proposals]
         if len(proposals) > self.settings.bulk_items_max:
@@ -209,7 +213,11 @@ class Annotate(Service):
         if len(set(assets)) != len(assets):
             raise Rejected("an asset is in the request twice")
         opened = await self.submissions.open_job(job, assets)
-        outcomes = await asyncio.gather(*(self._try_submit(opened, p) for p in proposals))
+        tries = (self._try_submit(opened, proposal) for proposal in proposals)
+        outcomes = await asyncio.gather(*tries, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
         accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
         await self._seen(max((a.sequence for a in accepted), default=0))
         return http.BulkOut(
@@ -237,7 +245,7 @@ class Annotate(Service):
     async def _try_submit(self, job: OpenJob, proposal: Proposal) -> Accepted | http.RefusedOut:
         try:
             return await self._submit(job, proposal)
-        except LooplineError as error:
+        except Rejected as error:
             return http.RefusedOut(asset=proposal.asset, error=error.message)
 
     async def _seen(self, sequence: int) -> None:
@@ -257,7 +265,7 @@ class Annotate(Service):
 
     async def _settle_left_over(self) -> None:
         """Settle what messages that exhausted their deliveries left."""
-        current_handler.set("on_labels_submitted")  # the same work: where that is killed, so is this
+        current_handler.set("on_labels_submitted")  # the same work, killed at the same steps
         for job in await self.board.jobs():
             if job.state is State.IN_PROGRESS and job.all_submitted:
                 try:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from loopline.contracts import catalog
+from loopline.errors import Transient
 from loopline.store.objects import Area
 from loopline.testing.flywheel import asset
 from tests.unit.annotate.desk import JOB, Desk
@@ -205,6 +206,26 @@ async def test_bulk_keeps_the_good_beside_the_bad(desk: Desk) -> None:
     assert [row["asset"] for row in said["refused"]] == [asset(1), asset(99)]
     assert "class 'sock'" in said["refused"][0]["error"]
     assert (await desk.client.get(f"/v1/jobs/{JOB}")).json()["submitted"] == 2
+
+
+async def test_bulk_is_not_refused_but_asked_for_again_where_the_bus_does_not_answer(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.open(await desk.command(3))
+    labels = [{"asset": asset(n), "labeler": "ada", "shapes": []} for n in range(3)]
+    append, silent = desk.service.log.store.append, asset(1)
+
+    async def lossy(subject: str, *args: Any) -> int:
+        if silent in subject:
+            raise Transient("the bus did not confirm")
+        return await append(subject, *args)
+
+    monkeypatch.setattr(desk.service.log.store, "append", lossy)
+    assert (await bulk(desk, labels)).status_code == 503
+    monkeypatch.undo()
+    said = (await bulk(desk, labels)).json()
+    assert not said["refused"]
+    assert [row["unchanged"] for row in said["accepted"]] == [True, False, True]
 
 
 async def test_bulk_names_its_labeler_once_or_per_item(desk: Desk) -> None:
