@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GOAL = 0.95
 IMAGES_PER_CLASS = 96  # of ten classes: 20 steps an epoch
-EPOCHS = 2
+EPOCHS = 3
 ROUNDS = 5
 Entry = dict[str, Any]
 
@@ -81,6 +81,7 @@ def _prepare(folder: Path) -> tuple[ClassificationRecipe, Split]:
 
 def _recipe_loop_s(recipe: ClassificationRecipe, split: Split, folder: Path) -> float:
     from services.trainer.training.batches import Split, TrainingBatches
+    from services.trainer.training.checkpoints import CheckpointWriter
     from services.trainer.training.loop import Loop, initial_state, make_deterministic
     from services.trainer.training.pixels import Pixels, Room
 
@@ -88,10 +89,11 @@ def _recipe_loop_s(recipe: ClassificationRecipe, split: Split, folder: Path) -> 
     batches = TrainingBatches(recipe, split)
     state = initial_state(recipe, batches.steps_per_epoch * EPOCHS, device)
     nothing = Split(Pixels([], recipe.input_format, Room(0)), (), ())
-    loop = Loop(recipe, state, batches, nothing, folder, lambda _: None)
-    began = time.perf_counter()
-    loop.run()
-    return time.perf_counter() - began
+    with CheckpointWriter(folder, lambda *_: None) as writer:
+        loop = Loop(recipe, state, batches, nothing, writer, lambda _: None)
+        began = time.perf_counter()
+        loop.run()
+        return time.perf_counter() - began
 
 
 def _bare_loop_s(recipe: ClassificationRecipe, split: Split) -> float:

@@ -6,7 +6,6 @@ import math
 import random
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import cv2
@@ -15,7 +14,7 @@ import torch
 
 from loopline.errors import Rejected
 from services.trainer.domain.evaluation import Judgement
-from services.trainer.domain.job import CheckpointSaved, Progress, Report
+from services.trainer.domain.job import Progress, Report
 from services.trainer.recipes.interface import Batch, Recipe, RecipeParameters
 from services.trainer.training.batches import Split, TrainingBatches
 from services.trainer.training.checkpoints import CheckpointWriter, TrainingState
@@ -59,8 +58,8 @@ class Loop:
         state: Changed as training goes on.
         batches: What each step sees.
         validation: Judged after each epoch; may be empty.
-        folder: Where checkpoints go.
-        emit: Told of progress, and from another thread of checkpoints.
+        writer: Where checkpoints go.
+        emit: Told of progress.
     """
 
     def __init__(
@@ -69,14 +68,14 @@ class Loop:
         state: TrainingState,
         batches: TrainingBatches,
         validation: Split,
-        folder: Path,
+        writer: CheckpointWriter,
         emit: Emit,
     ) -> None:
         self._recipe = recipe
         self._state = state
         self._batches = batches
         self._validation = validation
-        self._folder = folder
+        self._writer = writer
         self._emit = emit
         self._device = next(state.model.parameters()).device
         self._epochs = recipe.parameters.epochs
@@ -87,21 +86,17 @@ class Loop:
         state, first = self._state, self._state.step
         began = reported = time.monotonic()
         state.model.train()
-        with CheckpointWriter(self._folder, self._saved) as writer:
-            for batch in self._batches.from_step(first, self._steps):
-                state.loss_sum += self._step(batch)
-                state.step += 1
-                now = time.monotonic()
-                if state.step % self._batches.steps_per_epoch == 0:
-                    self._end_epoch(first, began, writer)
-                    reported = now
-                elif now - reported >= REPORT_EVERY_S:
-                    self._report({"loss": self._loss()}, first, began)
-                    reported = now
+        for batch in self._batches.from_step(first, self._steps):
+            state.loss_sum += self._step(batch)
+            state.step += 1
+            now = time.monotonic()
+            if state.step % self._batches.steps_per_epoch == 0:
+                self._end_epoch(first, began)
+                reported = now
+            elif now - reported >= REPORT_EVERY_S:
+                self._report({"loss": self._loss()}, first, began)
+                reported = now
         return self._speed(first, began)
-
-    def _saved(self, path: Path, epoch: int) -> None:
-        self._emit(CheckpointSaved(path=path, epoch=epoch, epochs=self._epochs))
 
     def _step(self, batch: Batch) -> float:
         state = self._state
@@ -121,7 +116,7 @@ class Loop:
             state.schedule.step()
         return value
 
-    def _end_epoch(self, first: int, began: float, writer: CheckpointWriter) -> None:
+    def _end_epoch(self, first: int, began: float) -> None:
         state = self._state
         epoch = state.step // self._batches.steps_per_epoch
         figures = {"loss": self._loss()}
@@ -132,7 +127,7 @@ class Loop:
         state.history.append({"epoch": float(epoch), **figures})
         self._report(figures, first, began)
         if epoch % self._recipe.parameters.checkpoint_every_epochs == 0 or epoch == self._epochs:
-            writer.save(state, epoch)
+            self._writer.save(state, epoch)
 
     def _loss(self) -> float:
         done = self._state.step % self._batches.steps_per_epoch or self._batches.steps_per_epoch

@@ -13,12 +13,12 @@ import torch
 from loopline.digests import canonical_json
 from loopline.errors import Rejected
 from services.trainer.domain.examples import TEST, TRAIN, VALIDATION
-from services.trainer.domain.job import PLACED, Placed, Train, Trained
+from services.trainer.domain.job import PLACED, CheckpointSaved, Placed, Train, Trained
 from services.trainer.recipes.interface import Recipe, RecipeParameters
 from services.trainer.recipes.registry import AnyRecipe
 from services.trainer.training import checkpoints, export
 from services.trainer.training.batches import Split, TrainingBatches
-from services.trainer.training.checkpoints import TrainingState
+from services.trainer.training.checkpoints import CheckpointWriter, TrainingState
 from services.trainer.training.loop import Emit, Loop, initial_state, judge, make_deterministic
 from services.trainer.training.pixels import Pixels, Room, survey
 
@@ -40,7 +40,7 @@ def train(
         name: Its name.
         parameters: Its parameters, checked.
         job: The data, and where results go.
-        emit: Told of progress and checkpoints.
+        emit: Told of progress, and from another thread of checkpoints.
 
     Raises:
         Rejected: The data or the parameters cannot be trained with.
@@ -50,9 +50,14 @@ def train(
     recipe: Recipe[Any] = recipe_class(parameters, job.classes, survey(placed[TRAIN]))
     splits = _splits(recipe, placed, job)
     device = make_deterministic(parameters)
-    state, figures = _fit(recipe, splits, device, job, emit)
-    figures["unusable"] = float(sum(map(len, placed.values())) - sum(map(len, splits.values())))
-    trained = _finished(recipe, name, splits, state, figures, job)
+
+    def saved(path: Path, epoch: int) -> None:
+        emit(CheckpointSaved(path=path, epoch=epoch, epochs=parameters.epochs))
+
+    with CheckpointWriter(job.checkpoints, saved) as writer:
+        state, figures = _fit(recipe, splits, device, job, writer, emit)
+        figures["unusable"] = float(sum(map(len, placed.values())) - sum(map(len, splits.values())))
+        trained = _finished(recipe, name, splits, state, figures, job)
     trained.figures["total_s"] = time.monotonic() - began
     return trained
 
@@ -90,14 +95,19 @@ def _split(recipe: Recipe[Any], placed: Sequence[Placed], room: Room) -> Split:
 
 
 def _fit(
-    recipe: Recipe[Any], splits: Splits, device: torch.device, job: Train, emit: Emit
+    recipe: Recipe[Any],
+    splits: Splits,
+    device: torch.device,
+    job: Train,
+    writer: CheckpointWriter,
+    emit: Emit,
 ) -> tuple[TrainingState, dict[str, float]]:
     batches = TrainingBatches(recipe, splits[TRAIN])
     steps = batches.steps_per_epoch * recipe.parameters.epochs
     state = initial_state(recipe, steps, device)
     checkpoints.restore_first(state, checkpoints.found(job.checkpoints))
     resumed_at = state.step
-    figures = Loop(recipe, state, batches, splits[VALIDATION], job.checkpoints, emit).run()
+    figures = Loop(recipe, state, batches, splits[VALIDATION], writer, emit).run()
     with torch.no_grad():
         recipe.calibrate(state.model.eval(), list(splits[VALIDATION].batches(recipe)))
     return state, {
