@@ -81,9 +81,7 @@ def test_a_transparent_palette_entry_is_white() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(kind: str, orientation: int, alpha: bool) -> None:
     upright = np.zeros((8, 16, 3), np.uint8)
-    upright[:, :8] = (
-        RED  # left half red, right half blue, and the lower left corner white
-    )
+    upright[:, :8] = RED  # left half red, right half blue, and the lower left corner white
     upright[:, 8:] = BLUE
     upright[4:, :4] = WHITE
     stored = Image.fromarray(_stored_as(upright, orientation)).resize(
@@ -141,9 +139,7 @@ def test_two_channels_are_refused_by_name() -> None:
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_resize_keeps_the_channel_axis_and_flat_colour(
-    interpolation: str, channels: int
-) -> None:
+def test_resize_keeps_the_channel_axis_and_flat_colour(interpolation: str, channels: int) -> None:
     flat = np.full((28, 20, channels), 77, np.uint8)
     for height, width in ((7, 5), (64, 64), (14, 40)):
         scaled = resize(flat, height, width, interpolation)
