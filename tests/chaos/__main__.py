@@ -23,7 +23,7 @@ from loopline.contracts.catalog import SERVICES
 from loopline.errors import LooplineError
 from tests.chaos.killer import Accidents, Steps, every_step
 from tests.chaos.receivers import webhook
-from tests.chaos.world import Told, World
+from tests.chaos.world import ACK_WAIT_S, Told, World
 
 PACES_S = ((0.05, 0.6), (0.2, 2.5), (1.0, 6.0))
 ARMED_SHARE = (
@@ -78,7 +78,8 @@ def _world(seed: int, folder: Path, url: str) -> World:
             seed,
             pause_s=chance.choice(PACES_S),
             deaths_max=chance.randint(1, 3),
-            everybody=chance.random() < 0.5,
+            power_cuts=chance.randint(0, 1),
+            stop_s=chance.choice((0.0, 2.5 * ACK_WAIT_S)),
         ),
         scale={service: chance.randint(1, 2) for service in SERVICES},
     )

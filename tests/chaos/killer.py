@@ -17,6 +17,8 @@ from loopline.failpoints import STEPS
 from loopline.runtime.service import Service
 
 READY_TIMEOUT_S = 120.0
+POWER = "power"  # a victim: everything at once
+STOPPED_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -53,39 +55,55 @@ class Accidents:
         pause_s: Shortest and longest time from one victim's return to the next death.
         deaths_max: Of each victim. A message may be delivered eight times, and no killer may use
             all of them up: where storage is down, work fails as well.
-        everybody: Kill what all services are forked from, too, once: then they all die at once.
+        power_cuts: How often everything dies at once.
+        stop_s: How long a service that is stopped (SIGSTOP) instead of killed is kept so: its work
+            is given to another meanwhile, and then it goes on. 0 stops none.
     """
 
     seed: int
     pause_s: tuple[float, float] = (0.2, 2.5)
     deaths_max: int = 3
-    everybody: bool = False
+    power_cuts: int = 0
+    stop_s: float = 0.0
 
     async def rage(self, platform: Platform) -> None:
         """Kill until every victim has died often enough."""
         chance = random.Random(self.seed)
         services = [process.name for process in platform.options.processes()]
         left = Counter(dict.fromkeys((*services, NATS, WEED), self.deaths_max))
-        left[FORK_SERVER] = int(self.everybody)
+        left[POWER] = self.power_cuts
         while victims := sorted(+left):
             await asyncio.sleep(chance.uniform(*self.pause_s))
             victim = chance.choice(victims)
-            if _kill(platform, victim):
-                left[victim] -= 1
-                await _back(platform, *(services if victim == FORK_SERVER else [victim]))
+            if victim in services and self.stop_s and chance.random() < STOPPED_SHARE:
+                await _stop(platform, victim, self.stop_s)
+            elif victim == POWER:
+                _cut_power(platform)
+            elif not platform.kill(victim):
+                continue
+            left[victim] -= 1
+            await _back(platform, *(left if victim == POWER else [victim]))
 
 
-def _kill(platform: Platform, victim: str) -> int:
-    if victim != FORK_SERVER:
-        return platform.kill(victim)
-    [pid] = [process.pid for process in platform.status() if process.name == FORK_SERVER]
-    os.kill(pid, signal.SIGKILL)
-    return pid
+async def _stop(platform: Platform, victim: str, stop_s: float) -> None:
+    platform.kill(victim, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(stop_s)
+    finally:
+        platform.kill(victim, signal.SIGCONT)
+
+
+def _cut_power(platform: Platform) -> None:
+    """Kill everything at once: the services die with what they were forked from."""
+    [forks] = [process.pid for process in platform.status() if process.name == FORK_SERVER]
+    os.kill(forks, signal.SIGKILL)
+    platform.kill(NATS)
+    platform.kill(WEED)
 
 
 async def _back(platform: Platform, *victims: str) -> None:
     try:
-        await platform.wait_ready(READY_TIMEOUT_S, *victims)
+        await platform.wait_ready(READY_TIMEOUT_S, *(v for v in victims if v != POWER))
     except NotReady as error:
         raise AssertionError(f"{victims} did not come back: {error}") from error
 
