@@ -17,6 +17,7 @@ from loopline.store.datasets import Datasets
 from loopline.store.objects import Area
 from services.trainer.adapters.asset_cache import AssetCache
 from services.trainer.adapters.checkpoints import CheckpointStore, CheckpointUploads, RunFolders
+from services.trainer.adapters.files import write_whole
 from services.trainer.adapters.messages import (
     EVALUATION_FILE,
     ITEM_COLUMNS,
@@ -81,14 +82,15 @@ class Executions:
             described = await process.describe(command.recipe, given)
             run = self._new_run(command, dataset, described)
             training = Training(command.model, command.recipe, dataset, described, run)
-            done = await self._service.log.find_run(
-                catalog.MODEL_COMMITTED, run.id, name=command.model
-            )
+            done = await self._done(command.model, run.id)
             if done is None:
                 done = await self._reported(training, process)
         self.folders.remove(run.id)
         await self._service.bus.report(training.completed(done))
         return done
+
+    async def _done(self, model: str, run_id: str) -> Committed[ModelCommitted] | None:
+        return await self._service.log.find_run(catalog.MODEL_COMMITTED, run_id, name=model)
 
     def _new_run(
         self, command: TrainModel, dataset: Committed[DatasetCommitted], described: Described
@@ -115,6 +117,9 @@ class Executions:
             trained = await self._train(training, process)
             return await self._commit(training, trained)
         except Rejected as error:
+            # Two workers may have had the command at once: one that is late must not fail it.
+            if (done := await self._done(training.model, training.run.id)) is not None:
+                return done
             await report(training.failed(error.message))
             raise
         except Transient as error:
@@ -149,10 +154,8 @@ class Executions:
 
     def _write_examples(self, selection: Selection, folder: Path) -> Path:
         path = folder / "examples.jsonl"
-        with path.open("wb") as file:
-            for example in selection:
-                placed = Placed(example, self.cache.path(example.asset))
-                file.write(PLACED.dump_json(placed) + b"\n")
+        placed = (Placed(example, self.cache.path(example.asset)) for example in selection)
+        write_whole(path, b"".join(PLACED.dump_json(one) + b"\n" for one in placed))
         return path
 
     async def _relay(self, training: Training, process: TrainingProcess, job: Train) -> Trained:

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import errno
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from loopline.errors import Rejected, Transient
 from loopline.store.objects import Area, ObjectStore
+from services.trainer.adapters.files import write_whole
 
 FETCHED_AT_ONCE: Final = 64  # images in memory between storage and disk
 
@@ -112,15 +112,3 @@ class AssetCache:
         for path in self._folder.glob("??/*"):
             with contextlib.suppress(FileNotFoundError):  # another process was faster
                 yield path, path.stat()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
-        try:
-            file.write(data)
-        except OSError:
-            Path(file.name).unlink()
-            raise
-    Path(file.name).replace(path)

@@ -18,7 +18,7 @@ from loopline.clock import Clock
 from loopline.errors import LooplineError, NotFound, Rejected
 from loopline.runtime.chunks import Chunks
 from loopline.store.objects import Area, ObjectStore
-from services.trainer.adapters.asset_cache import write_whole
+from services.trainer.adapters.files import write_whole
 from services.trainer.domain.job import CheckpointSaved
 
 CHECKPOINT_NAME: Final = re.compile(r"(?P<epoch>\d{5})-(?P<digest>[0-9a-f]{64})\.ckpt")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import random
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ import structlog
 import torch
 
 from loopline.digests import sha256_hex
+from services.trainer.adapters.files import write_whole
 
 KEPT: Final = 2  # the newest, and the one before in case it cannot be read
 SUFFIX: Final = ".ckpt"
@@ -77,13 +76,8 @@ class CheckpointWriter:
         buffer = io.BytesIO()
         torch.save(contents, buffer)
         data = buffer.getbuffer()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".writing-", delete=False) as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
         path = self._folder / f"{epoch:05d}-{sha256_hex(data)}{SUFFIX}"
-        Path(f.name).replace(path)
+        write_whole(path, data, durable=True)
         for old in found(self._folder)[KEPT:]:
             old.unlink(missing_ok=True)
         self._saved(path, epoch)

@@ -12,6 +12,7 @@ import torch
 
 from loopline.digests import canonical_json
 from loopline.errors import Rejected
+from services.trainer.adapters.files import write_whole
 from services.trainer.domain.examples import TEST, TRAIN, VALIDATION
 from services.trainer.domain.job import PLACED, CheckpointSaved, Placed, Train, Trained
 from services.trainer.recipes.interface import Recipe, RecipeParameters
@@ -161,10 +162,6 @@ def _recipe_document(recipe: Recipe[Any], name: str) -> dict[str, Any]:
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
     for name, data in contents.items():
-        path = folder / name
-        path.write_bytes(data)
-        paths.append(path)
-    return paths
+        write_whole(folder / name, data)
+    return [folder / name for name in contents]
