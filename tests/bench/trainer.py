@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 GOAL = 0.95
 IMAGES_PER_CLASS = 96  # of ten classes: 20 steps an epoch
-EPOCHS = 3
-ROUNDS = 5
+EPOCHS = 2
+ROUNDS = 8
 Entry = dict[str, Any]
 
 
