@@ -14,10 +14,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import nats
 import psutil
 import pytest
 
+from loopline.contracts import catalog
 from loopline.embedded import daemon, supervisor
 from loopline.embedded.endpoints import Endpoints
 from loopline.embedded.errors import AlreadyRunning, NotReady
@@ -162,6 +164,22 @@ async def test_storage_whose_sockets_were_cleaned_away_is_started_again(
                 await asyncio.sleep(0.01)
         await platform.wait_ready(30.0, "weed")
         assert get(platform.endpoints, "kept") == b"bytes"
+
+
+async def test_every_durable_waits_for_an_ack_as_long_as_was_asked_for(tmp_path: Path) -> None:
+    async with Platform(servers_only(tmp_path, ack_wait_s=2.5)) as platform:
+        query = "accounts=true&streams=true&consumers=true&config=true"
+        async with httpx.AsyncClient() as client:
+            said = await client.get(f"{platform.endpoints.nats_monitor_url}/jsz?{query}")
+    [account] = said.json()["account_details"]
+    waits_s = {
+        consumer["name"]: consumer["config"]["ack_wait"] / 1e9
+        for stream in account["stream_detail"]
+        for consumer in stream.get("consumer_detail") or []
+    }
+    waits_s.pop(catalog.ADVISORY_DURABLE)
+    assert "default_trainer_train_model_default" in waits_s
+    assert set(waits_s.values()) == {2.5}
 
 
 async def test_a_second_platform_on_one_folder_is_told_who_has_it(tmp_path: Path) -> None:
