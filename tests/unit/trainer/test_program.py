@@ -8,11 +8,22 @@ from typing import Any
 
 import pytest
 
-from loopline.testing.products import Product
-from services.trainer.domain.job import REPORT, Described, Failed, Message, Report, Trained
+from loopline.testing.products import Product, products
+from services.trainer.domain.examples import Annotation, Example
+from services.trainer.domain.job import (
+    PLACED,
+    REPORT,
+    Described,
+    Failed,
+    Message,
+    Placed,
+    Report,
+    Train,
+    Trained,
+)
 from services.trainer.domain.job import Describe as Ask
 from services.trainer.train import Program
-from tests.unit.trainer.workshop import write_job
+from tests.unit.trainer.workshop import CLASSES, write_job
 
 pytestmark = pytest.mark.usefixtures("with_house_recipes")
 
@@ -91,6 +102,22 @@ def test_an_image_that_is_none_is_named(small_catalogue: list[Product], tmp_path
     assert isinstance(last, Failed)
     assert last.kind == "rejected"
     assert broken[:12] in last.reason
+
+
+def test_labels_of_another_task_are_refused(tmp_path: Path) -> None:
+    boxes = Annotation("coat", bbox_xyxy=(1.0, 1.0, 9.0, 9.0))
+    examples = tmp_path / "examples.jsonl"
+    lines = []
+    for number, split in enumerate(("train", "test")):
+        product = products(2, 0, CLASSES)[number]
+        (tmp_path / product.asset).write_bytes(product.data)
+        example = Example(product.asset, split, (boxes,), 28, 28)
+        lines.append(PLACED.dump_json(Placed(example, tmp_path / product.asset)))
+    examples.write_bytes(b"\n".join(lines))
+    job = Train(dataset="shop@v1", classes=CLASSES, examples_file=examples, folder=tmp_path)
+    last = answers(ask("tiny"), job)[-1]
+    assert isinstance(last, Failed)
+    assert last.reason == "shop@v1: no label of split 'train' can be used for classification"
 
 
 def test_training_before_a_description_is_refused(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ from loopline.store.datasets import Datasets
 from loopline.store.objects import Area
 from loopline.testing.memory import ManualClock, MemoryBus, delivery, memory_service
 from loopline.testing.products import Product
+from services.trainer.adapters.process import TrainingProcess
+from services.trainer.domain.job import Report, Train
 from services.trainer.service import Trainer
 from services.trainer.settings import TrainerSettings
 from tests.unit.trainer.workshop import CLASSES
@@ -226,6 +230,30 @@ async def test_a_killed_training_waits_for_another_attempt_until_it_is_given_up(
     assert type(error) is kind
     assert workshop.reports()[-1].state == state
     assert "killed (SIGKILL)" in workshop.reports()[-1].message
+
+
+async def test_a_training_that_is_handed_back_leaves_no_process(
+    workshop: Workshop, small_catalogue: list[Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await workshop.dataset(small_catalogue)
+    pids: list[int] = []
+    train = TrainingProcess.train
+
+    def noted(process: TrainingProcess, job: Train) -> AsyncIterator[Report]:
+        pids.append(process.pid)
+        return train(process, job)
+
+    monkeypatch.setattr(TrainingProcess, "train", noted)
+    handling = asyncio.create_task(
+        workshop.service.on_train_model(command(recipe="sleeper"), delivery())
+    )
+    while not pids:
+        await asyncio.sleep(0.01)
+    handling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handling
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
 
 
 async def test_an_unknown_recipe_is_refused(
