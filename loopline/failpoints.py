@@ -1,14 +1,16 @@
 """Named steps at which the fault tests kill a process.
 
 `LOOPLINE_FAILPOINTS="on_import_chunk/after_write"` kills this process (SIGKILL) the first time that
-handler passes that step. A marker file in `LOOPLINE_FAILPOINTS_DIR` makes it once per platform, not
-once per restart. Unset, a step costs one dictionary lookup.
+handler passes that step; "on_import_chunk/after_write#2" the second time that it does so in one
+process: handlers publish more than once. A marker file in `LOOPLINE_FAILPOINTS_DIR` makes it once
+per platform, not once per restart. Unset, a step costs one dictionary lookup.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -21,6 +23,7 @@ After it, before the ack.
 current_handler: ContextVar[str] = ContextVar("current_handler", default="")
 """The handler whose message is being processed, set by the runtime."""
 
+_passes: Counter[str] = Counter()
 _armed = frozenset(filter(None, os.environ.get("LOOPLINE_FAILPOINTS", "").split(",")))
 
 
@@ -29,11 +32,17 @@ def failpoint(step: str) -> None:
     if not _armed:
         return
     name = f"{current_handler.get()}/{step}"
-    if name not in _armed:
-        return
+    _passes[name] += 1
+    for armed in (name, f"{name}#{_passes[name]}"):
+        if armed in _armed and _is_first(armed):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_first(name: str) -> bool:
+    """Leave the marker of a death; False if it is there."""
     marker = Path(os.environ["LOOPLINE_FAILPOINTS_DIR"]) / name.replace("/", ".")
     try:
         marker.touch(exist_ok=False)
     except FileExistsError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
+        return False
+    return True

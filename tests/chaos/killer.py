@@ -129,6 +129,7 @@ def handlers() -> list[str]:
     return sorted(names)
 
 
-def every_step() -> list[str]:
-    """Return every step of every handler."""
-    return [f"{handler}/{step}" for handler in handlers() for step in STEPS]
+def every_step(passes: int = 1) -> list[str]:
+    """Return every step of every handler, each for the first `passes` times it is passed."""
+    numbers = ["", *(f"#{n}" for n in range(2, passes + 1))]
+    return [f"{handler}/{step}{n}" for handler in handlers() for step in STEPS for n in numbers]
