@@ -233,6 +233,8 @@ class Supervised:
         while True:
             await asyncio.sleep(WATCH_S)
             trouble = await self.unit.trouble()
+            if self._stopping.is_set():  # what it takes down as it ends is no trouble
+                return
             reason = trouble.reason if trouble else ""
             if reason != self.condition.trouble:
                 log.warning("process_trouble", process=self.unit.name, reason=reason or "over")
