@@ -44,6 +44,7 @@ def run() -> list[dict[str, Any]]:
 
 
 async def _run(url: str) -> list[dict[str, Any]]:
+    telemetry.configure_logging("bench", "error")  # neither side writes a line per message
     telemetry.configure_traces("bench", "")
     telemetry.configure_metrics("bench")
     client = await nats.connect(url)
