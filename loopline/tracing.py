@@ -12,11 +12,17 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 _tracer = trace.get_tracer("loopline")
+is_exporting = False
+"""Whether spans go anywhere. If not, a publish makes none: a third of a commit's cost."""
 
 
 @contextmanager
 def publishing(subject: str, key: str) -> Iterator[dict[str, str]]:
     """Open the span of a publish; yields the headers that carry it."""
+    if not is_exporting:
+        parent = current_traceparent()
+        yield {"traceparent": parent} if parent else {}
+        return
     with _tracer.start_as_current_span(
         f"publish {key}",
         kind=SpanKind.PRODUCER,
@@ -68,6 +74,7 @@ def current_trace_id() -> str:
 
 def current_traceparent() -> str:
     """Return the current `traceparent` header; empty outside of any trace."""
-    headers: dict[str, str] = {}
-    propagate.inject(headers)
-    return headers.get("traceparent", "")
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return ""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

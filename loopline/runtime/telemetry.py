@@ -17,7 +17,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON
 from opentelemetry.trace import format_span_id, format_trace_id
+
+from loopline import tracing
 
 
 def configure_logging(service: str, level: str) -> None:
@@ -52,7 +55,12 @@ def configure_traces(service: str, otlp_endpoint: str) -> TracerProvider:
 
     Spans leave by OTLP gRPC if `otlp_endpoint` ("http://host:4317") is set.
     """
-    provider = TracerProvider(resource=Resource.create({"service.name": f"loopline-{service}"}))
+    # Unsampled, ids are still made and travel; what nobody will read is not recorded.
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": f"loopline-{service}"}),
+        sampler=DEFAULT_ON if otlp_endpoint else ALWAYS_OFF,
+    )
+    tracing.is_exporting = bool(otlp_endpoint)
     if otlp_endpoint:
         # Imported here: the exporter costs 60 ms and grpc, and most processes have no endpoint.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter

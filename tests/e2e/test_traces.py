@@ -56,7 +56,8 @@ def test_calls_to_storage_are_in_it(trace: list[SpanOf]) -> None:
     for each in trace:
         names[each.service].add(each.span.name)
     assert {"put plans", "get plans"} <= names["loopline-ingest"]
-    assert {"put models", "put checkpoints"} <= names["loopline-trainer"]
+    # Checkpoints are kept every few seconds of training, which here may be over before.
+    assert {"get assets", "put models"} <= names["loopline-trainer"]
     assert "put plans" in names["loopline-inference"]
     assert "put trees" in names["loopline-router"]
 
