@@ -36,6 +36,8 @@ from loopline.embedded.options import PlatformOptions
 from loopline.embedded.platform import Platform
 from loopline.errors import Rejected
 
+OWN_LABELS_MIN = 10  # labeled training images of a user's own with which the flow begins
+
 
 @dataclass(frozen=True)
 class DemoOptions:
@@ -62,7 +64,7 @@ async def run_demo(options: DemoOptions, console: Console) -> Summary:
     with Screen(console) as screen:
         async with _platform(options, screen) as endpoints:
             async with AsyncLoopline(await _session(options)) as loopline:
-                scene = Scene(images=options.images, parameters=options.parameters or {})
+                scene = _scene(options)
                 story = Story(loopline, endpoints, screen, options.data_dir, scene)
                 summary = await story.run()
                 await _prove(loopline, screen, console)
@@ -97,6 +99,14 @@ async def _platform(options: DemoOptions, screen: Screen) -> AsyncIterator[Endpo
         yield platform.endpoints
     finally:
         await platform.stop()
+
+
+def _scene(options: DemoOptions) -> Scene:
+    """Return the sample's scene, or one for the user's own images, however few."""
+    parameters = options.parameters or {}
+    if options.images is None:
+        return Scene(parameters=parameters)
+    return Scene(images=options.images, parameters=parameters, labels_min=OWN_LABELS_MIN)
 
 
 async def _session(options: DemoOptions) -> Any:

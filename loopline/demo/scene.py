@@ -27,6 +27,7 @@ class Scene:
         confidence_min: What the flow delivers is at least so sure.
         gain_min: The second model must be better than the champion by more than this.
         relabel_limit: Items that one labeling job may have.
+        labels_per_request: Items that a labeler submits at once, before the next one's turn.
         webhook_url: Who is told of labeling jobs; a receiver of the story's own if empty.
         traceparent: The W3C context of the external publisher; it traces nothing if empty.
     """
@@ -38,6 +39,7 @@ class Scene:
     confidence_min: float = 0.9
     gain_min: float = 0.0
     relabel_limit: int = 1500
+    labels_per_request: int = 100
     webhook_url: str = ""
     traceparent: str = ""
 

@@ -49,7 +49,6 @@ PHOTOS_BUCKET = "customer-photos"
 RESULTS_BUCKET = "customer-results"
 RESULTS_PREFIX = "catalogue/"
 LABELERS = ("ada", "grace")
-LABELS_PER_REQUEST = 100
 STATE_FILE = "demo.json"  # in the data folder: the webhook's port
 POLL_S = 0.2
 STEP_TIMEOUT_S = 600.0
@@ -116,8 +115,11 @@ class Story:
             truth = await self._fill_bucket()
             await self._put_flow(self._scene.webhook_url or receiver.url)
             first = await self._import(truth)
-            await self._first_model(first, truth)
-            await self._labeling(truth, receiver)
+            routed = await self._first_model(first, truth)
+            if routed.message.relabeled:
+                await self._labeling(truth, receiver)
+            else:
+                self._summary.decision = "the model was sure of everything: nobody was asked"
         finally:
             watcher.cancel()
             await receiver.stop()
@@ -176,13 +178,16 @@ class Story:
             )
         return first
 
-    async def _first_model(self, first: Committed[DatasetCommitted], truth: CatalogueTruth) -> None:
+    async def _first_model(
+        self, first: Committed[DatasetCommitted], truth: CatalogueTruth
+    ) -> Committed[DeliveryCommitted]:
         model = await self._trained("train_1", "The flow trains a first model", first)
         with self._screen.stage("promote_1", "The flow's rule promotes it") as stage:
             moved = await self._until("the promotion", lambda: self._moved(model))
             stage.done(f"{ALIAS} is {show_ref(moved.message.target)}: {moved.message.reason}")
         await self._ask(truth)
-        await self._routed("1", model)
+        _, delivery = await self._routed("1", model)
+        return delivery
 
     async def _trained(
         self, key: str, title: str, dataset: Committed[DatasetCommitted]
@@ -283,10 +288,11 @@ class Story:
     async def _submit(self, job: str, truth: CatalogueTruth, stage: Stage) -> int:
         """Submit the true label of every item of the job that has none yet."""
         items = await self._until("the job's items", lambda: self._items(job))
-        for start in range(0, len(items), LABELS_PER_REQUEST):
-            page = items[start : start + LABELS_PER_REQUEST]
+        size = self._scene.labels_per_request
+        for start in range(0, len(items), size):
+            page = items[start : start + size]
             # By the item's place: who was interrupted goes on with his own.
-            labeler = LABELERS[start // LABELS_PER_REQUEST % len(LABELERS)]
+            labeler = LABELERS[start // size % len(LABELERS)]
             labels = {
                 item["asset"]: [{"class_name": truth.classes_by_asset[item["asset"]]}]
                 for item in page
