@@ -54,6 +54,13 @@ def main() -> None:
     except LooplineError as error:
         errors.print(f"[bold red]error:[/bold red] {error.message}", highlight=False)
         sys.exit(EXIT_FAILED)
+    except ModuleNotFoundError as error:  # the base install is the SDK and the command line
+        errors.print(
+            f"[bold red]error:[/bold red] this command needs {error.name}: "
+            "pip install 'loopline\\[all]'",
+            highlight=False,
+        )
+        sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
 
