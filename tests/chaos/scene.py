@@ -22,6 +22,7 @@ def small_scene() -> Scene:
         confidence_min=0.75,
         gain_min=-1.0,  # the second model is promoted whatever it learned, and routed
         relabel_limit=60,
+        labels_per_request=10,  # many small requests: accidents find one under way
     )
 
 

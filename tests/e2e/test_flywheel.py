@@ -84,7 +84,7 @@ def test_labelers_corrections_are_the_second_version(told: Told) -> None:
     limit = small_scene().relabel_limit
     first, second = told.committed(catalog.DATASET_COMMITTED)
     assert len(told.outcome.labels) == told.summary.relabeled == limit
-    assert {labeler for labeler, _ in told.outcome.labels.values()} == {"ada"}
+    assert {labeler for labeler, _ in told.outcome.labels.values()} == {"ada", "grace"}
     before, after = (each.message.statistics for each in (first, second))
     assert after["items"] == before["items"]
     assert after["labeled"] == before["labeled"] + limit
