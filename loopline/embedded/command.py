@@ -42,6 +42,9 @@ def die_with_parent() -> Callable[[], None]:
     request: there a killed parent leaves its children.
     """
     parent = os.getpid()
+    # Between fork and exec the child would run gRPC's own fork handlers, and one in a hundred dies
+    # or hangs in them. Read at the first use of gRPC: who used it before must set it by himself.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
     def prepare() -> None:
