@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 
 import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
 from pydantic import Field
 
 from loopline.embedded.objects import weed
 from loopline.runtime.admin import declare
 from loopline.runtime.settings import ServiceSettings
 
+DECLARE_ATTEMPTS = 8
+ANSWER_TIMEOUT_S = 10
 CONNECT_ATTEMPTS = 60  # one a second, while the servers start
 
 
@@ -37,12 +42,7 @@ async def administer(settings: AdminSettings) -> None:
         reconnect_time_wait=1,
     )
     try:
-        await declare(
-            client.jetstream(timeout=30),
-            settings.workspace,
-            pools=settings.pools,
-            replicas=settings.replicas,
-        )
+        await _declare(client, settings)
     finally:
         await client.close()
     s3 = weed.client(
@@ -53,6 +53,24 @@ async def administer(settings: AdminSettings) -> None:
         retries=5,
     )
     await asyncio.to_thread(weed.ensure_buckets, s3, [settings.s3_bucket])
+
+
+async def _declare(client: Client, settings: AdminSettings) -> None:
+    """Declare; a cluster that elects a leader answers late or not at all, and is asked again."""
+    for attempt in range(1, DECLARE_ATTEMPTS + 1):
+        try:
+            await declare(
+                client.jetstream(timeout=ANSWER_TIMEOUT_S),
+                settings.workspace,
+                pools=settings.pools,
+                replicas=settings.replicas,
+            )
+        except (nats.errors.Error, nats.js.errors.ServiceUnavailableError):
+            if attempt == DECLARE_ATTEMPTS:
+                raise
+            await asyncio.sleep(1)
+        else:
+            return
 
 
 if __name__ == "__main__":
