@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,3 +127,52 @@ def test_nothing_is_left_outside_the_data_folder(tmp_path: Path) -> None:
 def test_the_sockets_of_a_living_server_are_left_alone(s3_server: S3TestServer) -> None:
     weed.remove_sockets(s3_server.server.ports)
     assert all(path.exists() for path in weed.sockets(s3_server.server.ports, weed.WRITING))
+
+
+CHILDREN_OF_A_PROCESS_THAT_USES_GRPC = """
+import subprocess, threading
+from concurrent.futures import ThreadPoolExecutor
+from loopline.embedded.command import die_with_parent
+
+prepare = die_with_parent()
+import grpc
+
+server = grpc.server(ThreadPoolExecutor(2))
+port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+over = threading.Event()
+
+def talk():
+    ask = channel.unary_unary("/none/none")
+    while not over.is_set():
+        try:
+            ask(b"")
+        except grpc.RpcError:
+            pass  # nothing is served: that it answers so is traffic enough
+
+threads = [threading.Thread(target=talk) for _ in range(2)]
+for thread in threads:
+    thread.start()
+codes = [
+    subprocess.run(["/bin/true"], preexec_fn=prepare, stderr=subprocess.DEVNULL).returncode
+    for _ in range(200)
+]
+over.set()
+for thread in threads:
+    thread.join()
+print(sum(code != 0 for code in codes))
+"""
+
+
+def test_children_of_a_process_that_uses_grpc_are_started_every_time() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "GRPC_ENABLE_FORK_SUPPORT"}
+    ended = subprocess.run(
+        [sys.executable, "-c", CHILDREN_OF_A_PROCESS_THAT_USES_GRPC],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert ended.stdout.split() == ["0"], ended.stderr
