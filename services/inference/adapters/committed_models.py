@@ -8,6 +8,7 @@ from loopline.errors import NotFound, Rejected
 from loopline.names import validate_name
 from loopline.store.commits import CommitLog
 from loopline.store.objects import Area, ObjectStore
+from loopline.vision.geometry import STRETCH
 from services.inference.domain.model import ONNX_FILE, ModelVersion
 
 CLASSIFICATION = "classification"
@@ -78,4 +79,5 @@ def model_version(message: ModelCommitted) -> ModelVersion:
         interpolation=size.interpolation,
         onnx_digest=file.digest,
         onnx_size_bytes=file.size_bytes,
+        fit=size.fit or STRETCH,
     )

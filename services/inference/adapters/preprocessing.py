@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loopline.errors import LooplineError, Rejected
+from loopline.vision.geometry import Placement
 from loopline.vision.headers import read_header
-from loopline.vision.images import decode, resize
+from loopline.vision.images import decode
 from services.inference.domain.model import ModelVersion
 from services.inference.domain.tensors import UInt8Batch
 
@@ -45,7 +46,9 @@ def prepare(file: bytes, model: ModelVersion, max_pixels: int) -> UInt8Batch:
             f"at most {max_pixels} are decoded"
         )
     pixels = decode(file, model.channels)
-    return resize(pixels, model.height_px, model.width_px, model.interpolation)
+    height, width = pixels.shape[:2]
+    placement = Placement(height, width, model.height_px, model.width_px, model.fit)
+    return placement.image_to_input(pixels, model.interpolation)
 
 
 class Preparation:

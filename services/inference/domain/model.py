@@ -27,6 +27,7 @@ class ModelVersion:
         interpolation: How images are brought to that size.
         onnx_digest: Object digest of its ONNX file.
         onnx_size_bytes: The file's size, taken for what it occupies in memory.
+        fit: "stretch" or "letterbox": how an image sits in the input.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ModelVersion:
     interpolation: str
     onnx_digest: str
     onnx_size_bytes: int
+    fit: str = "stretch"
 
     @property
     def key(self) -> VersionKey:

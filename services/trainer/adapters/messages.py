@@ -158,6 +158,7 @@ def preprocessing_of(input_format: InputFormat) -> Preprocessing:
         width_px=input_format.width_px,
         channels=input_format.channels,
         interpolation=input_format.interpolation,
+        fit=input_format.fit,
     )
 
 

@@ -17,12 +17,14 @@ class InputFormat:
         width_px: Width of the network's input.
         channels: 1 (grey) or 3 (RGB).
         interpolation: One of `loopline.vision.images.INTERPOLATIONS`.
+        fit: One of `loopline.vision.geometry.FITS`.
     """
 
     height_px: int
     width_px: int
     channels: int
     interpolation: str = "area"
+    fit: str = "stretch"
 
 
 @dataclass(frozen=True, slots=True)

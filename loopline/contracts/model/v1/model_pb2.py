@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from loopline.contracts.lineage.v1 import lineage_pb2 as loopline_dot_contracts_dot_lineage_dot_v1_dot_lineage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'loopline/contracts/model/v1/model.proto\x12\x1bloopline.contracts.model.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a+loopline/contracts/lineage/v1/lineage.proto\"\x84\x02\n\nTrainModel\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12+\n\nparameters\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12;\n\x07\x64\x61taset\x18\x04 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x38\n\x04\x66low\x18\x05 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x33\n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Actor\"x\n\rPreprocessing\x12\x11\n\theight_px\x18\x01 \x01(\r\x12\x10\n\x08width_px\x18\x02 \x01(\r\x12\x10\n\x08\x63hannels\x18\x03 \x01(\r\x12\x0c\n\x04mean\x18\x04 \x03(\x01\x12\x0b\n\x03std\x18\x05 \x03(\x01\x12\x15\n\rinterpolation\x18\x06 \x01(\t\"=\n\tModelFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\"\xce\x01\n\nEvaluation\x12\r\n\x05split\x18\x01 \x01(\t\x12\x14\n\x0csplit_digest\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\x45\n\x07metrics\x18\x04 \x03(\x0b\x32\x34.loopline.contracts.model.v1.Evaluation.MetricsEntry\x12\x15\n\rreport_digest\x18\x05 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xae\x02\n\x0eModelCommitted\x12\x35\n\x06\x63ommit\x18\x01 \x01(\x0b\x32%.loopline.contracts.lineage.v1.Commit\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0e\n\x06recipe\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x41\n\rpreprocessing\x18\x05 \x01(\x0b\x32*.loopline.contracts.model.v1.Preprocessing\x12\x35\n\x05\x66iles\x18\x06 \x03(\x0b\x32&.loopline.contracts.model.v1.ModelFile\x12<\n\x0b\x65valuations\x18\x07 \x03(\x0b\x32\'.loopline.contracts.model.v1.Evaluation\"\xeb\x01\n\nAliasMoved\x12\x35\n\x06\x63ommit\x18\x01 \x01(\x0b\x32%.loopline.contracts.lineage.v1.Commit\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12:\n\x06target\x18\x04 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12<\n\x08previous\x18\x05 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\xe9\x01\n\x11PromotionDeclined\x12=\n\tcandidate\x18\x01 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12<\n\x08\x63hampion\x18\x02 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x38\n\x04\x66low\x18\x05 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRefb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'loopline/contracts/model/v1/model.proto\x12\x1bloopline.contracts.model.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a+loopline/contracts/lineage/v1/lineage.proto\"\x84\x02\n\nTrainModel\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12+\n\nparameters\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12;\n\x07\x64\x61taset\x18\x04 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x38\n\x04\x66low\x18\x05 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x33\n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Actor\"\x85\x01\n\rPreprocessing\x12\x11\n\theight_px\x18\x01 \x01(\r\x12\x10\n\x08width_px\x18\x02 \x01(\r\x12\x10\n\x08\x63hannels\x18\x03 \x01(\r\x12\x0c\n\x04mean\x18\x04 \x03(\x01\x12\x0b\n\x03std\x18\x05 \x03(\x01\x12\x15\n\rinterpolation\x18\x06 \x01(\t\x12\x0b\n\x03\x66it\x18\x07 \x01(\t\"=\n\tModelFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\"\xfc\x01\n\nEvaluation\x12\r\n\x05split\x18\x01 \x01(\t\x12\x14\n\x0csplit_digest\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\x45\n\x07metrics\x18\x04 \x03(\x0b\x32\x34.loopline.contracts.model.v1.Evaluation.MetricsEntry\x12\x15\n\rreport_digest\x18\x05 \x01(\t\x12\x17\n\x0foutcomes_digest\x18\x06 \x01(\t\x12\x13\n\x0bpage_digest\x18\x07 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xae\x02\n\x0eModelCommitted\x12\x35\n\x06\x63ommit\x18\x01 \x01(\x0b\x32%.loopline.contracts.lineage.v1.Commit\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0e\n\x06recipe\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x41\n\rpreprocessing\x18\x05 \x01(\x0b\x32*.loopline.contracts.model.v1.Preprocessing\x12\x35\n\x05\x66iles\x18\x06 \x03(\x0b\x32&.loopline.contracts.model.v1.ModelFile\x12<\n\x0b\x65valuations\x18\x07 \x03(\x0b\x32\'.loopline.contracts.model.v1.Evaluation\"\xeb\x01\n\nAliasMoved\x12\x35\n\x06\x63ommit\x18\x01 \x01(\x0b\x32%.loopline.contracts.lineage.v1.Commit\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12:\n\x06target\x18\x04 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12<\n\x08previous\x18\x05 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\xe9\x01\n\x11PromotionDeclined\x12=\n\tcandidate\x18\x01 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12<\n\x08\x63hampion\x18\x02 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x38\n\x04\x66low\x18\x05 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRefb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,18 +37,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVALUATION_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_TRAINMODEL']._serialized_start=148
   _globals['_TRAINMODEL']._serialized_end=408
-  _globals['_PREPROCESSING']._serialized_start=410
-  _globals['_PREPROCESSING']._serialized_end=530
-  _globals['_MODELFILE']._serialized_start=532
-  _globals['_MODELFILE']._serialized_end=593
-  _globals['_EVALUATION']._serialized_start=596
-  _globals['_EVALUATION']._serialized_end=802
-  _globals['_EVALUATION_METRICSENTRY']._serialized_start=756
-  _globals['_EVALUATION_METRICSENTRY']._serialized_end=802
-  _globals['_MODELCOMMITTED']._serialized_start=805
-  _globals['_MODELCOMMITTED']._serialized_end=1107
-  _globals['_ALIASMOVED']._serialized_start=1110
-  _globals['_ALIASMOVED']._serialized_end=1345
-  _globals['_PROMOTIONDECLINED']._serialized_start=1348
-  _globals['_PROMOTIONDECLINED']._serialized_end=1581
+  _globals['_PREPROCESSING']._serialized_start=411
+  _globals['_PREPROCESSING']._serialized_end=544
+  _globals['_MODELFILE']._serialized_start=546
+  _globals['_MODELFILE']._serialized_end=607
+  _globals['_EVALUATION']._serialized_start=610
+  _globals['_EVALUATION']._serialized_end=862
+  _globals['_EVALUATION_METRICSENTRY']._serialized_start=816
+  _globals['_EVALUATION_METRICSENTRY']._serialized_end=862
+  _globals['_MODELCOMMITTED']._serialized_start=865
+  _globals['_MODELCOMMITTED']._serialized_end=1167
+  _globals['_ALIASMOVED']._serialized_start=1170
+  _globals['_ALIASMOVED']._serialized_end=1405
+  _globals['_PROMOTIONDECLINED']._serialized_start=1408
+  _globals['_PROMOTIONDECLINED']._serialized_end=1641
 # @@protoc_insertion_point(module_scope)

@@ -25,20 +25,22 @@ class TrainModel(_message.Message):
     def __init__(self, model: _Optional[str] = ..., recipe: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., dataset: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., flow: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., actor: _Optional[_Union[_lineage_pb2.Actor, _Mapping]] = ...) -> None: ...
 
 class Preprocessing(_message.Message):
-    __slots__ = ("height_px", "width_px", "channels", "mean", "std", "interpolation")
+    __slots__ = ("height_px", "width_px", "channels", "mean", "std", "interpolation", "fit")
     HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
     WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     MEAN_FIELD_NUMBER: _ClassVar[int]
     STD_FIELD_NUMBER: _ClassVar[int]
     INTERPOLATION_FIELD_NUMBER: _ClassVar[int]
+    FIT_FIELD_NUMBER: _ClassVar[int]
     height_px: int
     width_px: int
     channels: int
     mean: _containers.RepeatedScalarFieldContainer[float]
     std: _containers.RepeatedScalarFieldContainer[float]
     interpolation: str
-    def __init__(self, height_px: _Optional[int] = ..., width_px: _Optional[int] = ..., channels: _Optional[int] = ..., mean: _Optional[_Iterable[float]] = ..., std: _Optional[_Iterable[float]] = ..., interpolation: _Optional[str] = ...) -> None: ...
+    fit: str
+    def __init__(self, height_px: _Optional[int] = ..., width_px: _Optional[int] = ..., channels: _Optional[int] = ..., mean: _Optional[_Iterable[float]] = ..., std: _Optional[_Iterable[float]] = ..., interpolation: _Optional[str] = ..., fit: _Optional[str] = ...) -> None: ...
 
 class ModelFile(_message.Message):
     __slots__ = ("name", "digest", "size_bytes")
@@ -51,7 +53,7 @@ class ModelFile(_message.Message):
     def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class Evaluation(_message.Message):
-    __slots__ = ("split", "split_digest", "count", "metrics", "report_digest")
+    __slots__ = ("split", "split_digest", "count", "metrics", "report_digest", "outcomes_digest", "page_digest")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -64,12 +66,16 @@ class Evaluation(_message.Message):
     COUNT_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     REPORT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PAGE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     split: str
     split_digest: str
     count: int
     metrics: _containers.ScalarMap[str, float]
     report_digest: str
-    def __init__(self, split: _Optional[str] = ..., split_digest: _Optional[str] = ..., count: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., report_digest: _Optional[str] = ...) -> None: ...
+    outcomes_digest: str
+    page_digest: str
+    def __init__(self, split: _Optional[str] = ..., split_digest: _Optional[str] = ..., count: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., report_digest: _Optional[str] = ..., outcomes_digest: _Optional[str] = ..., page_digest: _Optional[str] = ...) -> None: ...
 
 class ModelCommitted(_message.Message):
     __slots__ = ("commit", "task", "recipe", "classes", "preprocessing", "files", "evaluations")
