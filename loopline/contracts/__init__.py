@@ -5,6 +5,11 @@ The generated modules mirror proto/; programs import from here.
 
 from loopline.contracts.dataset.v1.annotation_pb2 import BoundingBox, Mask, Polygon, Shape
 from loopline.contracts.dataset.v1.dataset_pb2 import DatasetCommitted, TreeRef
+from loopline.contracts.evaluation.v1.evaluation_pb2 import (
+    EvaluateModel,
+    EvaluationCommitted,
+    QuantizeModel,
+)
 from loopline.contracts.flow.v1.flow_pb2 import FlowCommitted
 from loopline.contracts.ingest.v1.ingest_pb2 import (
     BucketLocation,
@@ -62,7 +67,9 @@ __all__ = [
     "DatasetCommitted",
     "DeliveryCommitted",
     "Environment",
+    "EvaluateModel",
     "Evaluation",
+    "EvaluationCommitted",
     "FlowCommitted",
     "ImportChunk",
     "ImportImages",
@@ -83,6 +90,7 @@ __all__ = [
     "PredictionsCommitted",
     "Preprocessing",
     "PromotionDeclined",
+    "QuantizeModel",
     "RouteChunk",
     "Run",
     "RunChanged",

@@ -138,6 +138,15 @@ ALIAS_MOVED = Event(
     (Durable("router"),),
     "An alias points to another model version; every inference process follows it too.",
 )
+EVALUATION_COMMITTED = Event(
+    "evaluation_committed",
+    c.EvaluationCommitted,
+    "loopline.{workspace}.evaluation.{model}.committed",
+    Stream.COMMITS,
+    ("trainer",),
+    (),
+    "A model version was measured on a split of a dataset version.",
+)
 FLOW_COMMITTED = Event(
     "flow_committed",
     c.FlowCommitted,
@@ -219,6 +228,24 @@ TRAIN_MODEL = Event(
     ("router", "user", "external"),
     (Durable("trainer", ack_wait_s=LONG),),
     "Train a model on a dataset version.",
+)
+EVALUATE_MODEL = Event(
+    "evaluate_model",
+    c.EvaluateModel,
+    "loopline.{workspace}.cmd.evaluate.{pool}",
+    Stream.WORK,
+    ("router", "user", "external"),
+    (),
+    "Measure a model version on a split of a dataset version.",
+)
+QUANTIZE_MODEL = Event(
+    "quantize_model",
+    c.QuantizeModel,
+    "loopline.{workspace}.cmd.quantize.{pool}",
+    Stream.WORK,
+    ("user", "external"),
+    (),
+    "Write a model version again in 8 bit integers, as the model's next version.",
 )
 APPLY_MODEL = Event(
     "apply_model",

@@ -15,6 +15,7 @@ from loopline.contracts import (
     DatasetCommitted,
     DeliveryCommitted,
     Evaluation,
+    EvaluationCommitted,
     FlowCommitted,
     JobState,
     LabelingJobCommitted,
@@ -114,6 +115,18 @@ def _told_of_model(message: ModelCommitted) -> Told:
     return figures, details
 
 
+def _told_of_evaluation(message: EvaluationCommitted) -> Told:
+    details = {
+        "task": message.task,
+        "model": artefact_id("model", message.model.name, message.model.version),
+        "dataset": artefact_id("dataset", message.dataset.name, message.dataset.version),
+        "split": message.evaluation.split,
+        "report": message.evaluation.report_digest,
+        "page": message.evaluation.page_digest,
+    }
+    return {"count": message.evaluation.count, **message.evaluation.metrics}, details
+
+
 def _metrics(evaluations: Iterable[Evaluation]) -> dict[str, float]:
     """Return the metrics of all splits; with the split's name before them if there are several."""
     splits = list(evaluations)
@@ -171,6 +184,7 @@ def _told_of_flow(message: FlowCommitted) -> Told:
 _TELLERS: dict[type[Message], Callable[[Any], Told]] = {
     DatasetCommitted: _told_of_dataset,
     ModelCommitted: _told_of_model,
+    EvaluationCommitted: _told_of_evaluation,
     AliasMoved: _told_of_alias,
     PredictionsCommitted: _told_of_predictions,
     LabelingJobCommitted: _told_of_job,

@@ -50,7 +50,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
     # A tree's root; its shards, and the assets of its rows, follow from it.
     c.TreeRef.DESCRIPTOR.full_name: (Rule("root_object", (Area.TREES,)),),
     c.ModelFile.DESCRIPTOR.full_name: (Rule("digest", (Area.MODELS,)),),
-    c.Evaluation.DESCRIPTOR.full_name: (Rule("report_digest", FILES),),
+    c.Evaluation.DESCRIPTOR.full_name: (
+        Rule("report_digest", FILES),
+        Rule("outcomes_digest", FILES),
+        Rule("page_digest", FILES),
+    ),
     # What a run made or read beside versions: drop reports, checkpoints, plans.
     c.ArtefactRef.DESCRIPTOR.full_name: (Rule("digest", FILES, _is_report),),
     c.PredictionsCommitted.DESCRIPTOR.full_name: (Rule("selection_digest", FILES),),

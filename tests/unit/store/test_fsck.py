@@ -298,6 +298,7 @@ def test_every_field_that_may_name_an_object_has_its_rule() -> None:
     for message in (
         c.DatasetCommitted,
         c.ModelCommitted,
+        c.EvaluationCommitted,
         c.AliasMoved,
         c.FlowCommitted,
         c.PredictionsCommitted,

@@ -24,6 +24,7 @@ class ArtefactKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ARTEFACT_KIND_LABELS: _ClassVar[ArtefactKind]
     ARTEFACT_KIND_DELIVERY: _ClassVar[ArtefactKind]
     ARTEFACT_KIND_REPORT: _ClassVar[ArtefactKind]
+    ARTEFACT_KIND_EVALUATION: _ClassVar[ArtefactKind]
 
 class RunKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -40,6 +41,7 @@ class RunKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RUN_KIND_ROUTE: _ClassVar[RunKind]
     RUN_KIND_RESTORE: _ClassVar[RunKind]
     RUN_KIND_EDIT: _ClassVar[RunKind]
+    RUN_KIND_QUANTIZE: _ClassVar[RunKind]
 ARTEFACT_KIND_UNSPECIFIED: ArtefactKind
 ARTEFACT_KIND_SOURCE: ArtefactKind
 ARTEFACT_KIND_DATASET: ArtefactKind
@@ -51,6 +53,7 @@ ARTEFACT_KIND_LABELING_JOB: ArtefactKind
 ARTEFACT_KIND_LABELS: ArtefactKind
 ARTEFACT_KIND_DELIVERY: ArtefactKind
 ARTEFACT_KIND_REPORT: ArtefactKind
+ARTEFACT_KIND_EVALUATION: ArtefactKind
 RUN_KIND_UNSPECIFIED: RunKind
 RUN_KIND_IMPORT: RunKind
 RUN_KIND_PREPROCESS: RunKind
@@ -64,6 +67,7 @@ RUN_KIND_PREDICT: RunKind
 RUN_KIND_ROUTE: RunKind
 RUN_KIND_RESTORE: RunKind
 RUN_KIND_EDIT: RunKind
+RUN_KIND_QUANTIZE: RunKind
 
 class ArtefactRef(_message.Message):
     __slots__ = ("kind", "name", "version", "digest", "role")
