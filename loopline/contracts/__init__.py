@@ -3,6 +3,7 @@
 The generated modules mirror proto/; programs import from here.
 """
 
+from loopline.contracts.agent.v1.agent_pb2 import AgentReported, Device, RunningWork
 from loopline.contracts.dataset.v1.annotation_pb2 import BoundingBox, Mask, Polygon, Shape
 from loopline.contracts.dataset.v1.dataset_pb2 import DatasetCommitted, TreeRef
 from loopline.contracts.evaluation.v1.evaluation_pb2 import (
@@ -51,21 +52,32 @@ from loopline.contracts.prediction.v1.prediction_pb2 import (
     PredictionsCommitted,
 )
 from loopline.contracts.routing.v1.routing_pb2 import DeliveryCommitted, JoinRouting, RouteChunk
-from loopline.contracts.work.v1.work_pb2 import ChunkCompleted, RunChanged, RunState
+from loopline.contracts.work.v1.work_pb2 import (
+    CancelRun,
+    Checkpoint,
+    ChunkCompleted,
+    RunChanged,
+    RunState,
+    TrainingProgress,
+)
 
 __all__ = [
     "Actor",
     "Agent",
+    "AgentReported",
     "AliasMoved",
     "ApplyModel",
     "ArtefactKind",
     "ArtefactRef",
     "BoundingBox",
     "BucketLocation",
+    "CancelRun",
+    "Checkpoint",
     "ChunkCompleted",
     "Commit",
     "DatasetCommitted",
     "DeliveryCommitted",
+    "Device",
     "Environment",
     "EvaluateModel",
     "Evaluation",
@@ -96,7 +108,9 @@ __all__ = [
     "RunChanged",
     "RunKind",
     "RunState",
+    "RunningWork",
     "Shape",
     "TrainModel",
+    "TrainingProgress",
     "TreeRef",
 ]

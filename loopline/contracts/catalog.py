@@ -337,6 +337,24 @@ NOTIFICATION_SENT = Event(
     (),
     "A webhook was called, or given up.",
 )
+AGENT_REPORTED = Event(
+    "agent_reported",
+    c.AgentReported,
+    "loopline.{workspace}.agent.{agent}.reported",
+    Stream.EVENTS,
+    ("trainer", "inference"),
+    (),
+    "An agent says what it is and what it does; the last report on its subject is its state.",
+)
+CANCEL_RUN = Event(
+    "cancel_run",
+    c.CancelRun,
+    "loopline.{workspace}.run.{run_id}.cancel",
+    Stream.EVENTS,
+    ("user", "external", "console"),
+    (),
+    "Stop a run: whoever runs it looks here; `run_id` is the run's, or sha256 of its command's id.",
+)
 
 EVENTS: tuple[Event[Any], ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Event)

@@ -102,20 +102,35 @@ class Agent(_message.Message):
     def __init__(self, id: _Optional[str] = ..., host: _Optional[str] = ..., service: _Optional[str] = ...) -> None: ...
 
 class Environment(_message.Message):
-    __slots__ = ("loopline", "code_digest", "packages_digest", "python", "platform", "device")
+    __slots__ = ("loopline", "code_digest", "packages_digest", "python", "platform", "device", "cpu", "cpu_features", "threads", "packages")
+    class PackagesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     LOOPLINE_FIELD_NUMBER: _ClassVar[int]
     CODE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     PACKAGES_DIGEST_FIELD_NUMBER: _ClassVar[int]
     PYTHON_FIELD_NUMBER: _ClassVar[int]
     PLATFORM_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    CPU_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    PACKAGES_FIELD_NUMBER: _ClassVar[int]
     loopline: str
     code_digest: str
     packages_digest: str
     python: str
     platform: str
     device: str
-    def __init__(self, loopline: _Optional[str] = ..., code_digest: _Optional[str] = ..., packages_digest: _Optional[str] = ..., python: _Optional[str] = ..., platform: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
+    cpu: str
+    cpu_features: _containers.RepeatedScalarFieldContainer[str]
+    threads: int
+    packages: _containers.ScalarMap[str, str]
+    def __init__(self, loopline: _Optional[str] = ..., code_digest: _Optional[str] = ..., packages_digest: _Optional[str] = ..., python: _Optional[str] = ..., platform: _Optional[str] = ..., device: _Optional[str] = ..., cpu: _Optional[str] = ..., cpu_features: _Optional[_Iterable[str]] = ..., threads: _Optional[int] = ..., packages: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("id", "kind", "inputs", "outputs", "parameters", "environment", "actor", "agent", "started_at", "finished_at", "trace_id", "figures")
