@@ -1,7 +1,8 @@
 """What a graph takes and gives: tensors by name, with the protocol's datatypes.
 
-The engine reads it from the session when a version is loaded; the protocol's adapters check requests
-against it, tell it in metadata, and put answers into words by it. Between them go `Tensors`.
+The engine reads it from the session when a version is loaded; the protocol's adapters check
+requests against it, tell it in metadata, and put answers into words by it. Between them go
+`Tensors`.
 """
 
 from __future__ import annotations

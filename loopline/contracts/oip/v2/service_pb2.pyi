@@ -1,5 +1,6 @@
 from loopline.contracts.oip.v2 import model_config_pb2 as _model_config_pb2
 from loopline.contracts.oip.v2 import repository_pb2 as _repository_pb2
+from loopline.contracts.oip.v2 import shared_memory_pb2 as _shared_memory_pb2
 from loopline.contracts.oip.v2 import statistics_pb2 as _statistics_pb2
 from loopline.contracts.oip.v2 import tensor_pb2 as _tensor_pb2
 from google.protobuf.internal import containers as _containers
@@ -190,3 +191,11 @@ class ModelInferResponse(_message.Message):
     outputs: _containers.RepeatedCompositeFieldContainer[ModelInferResponse.InferOutputTensor]
     raw_output_contents: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, _tensor_pb2.InferParameter]] = ..., outputs: _Optional[_Iterable[_Union[ModelInferResponse.InferOutputTensor, _Mapping]]] = ..., raw_output_contents: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class ModelStreamInferResponse(_message.Message):
+    __slots__ = ("error_message", "infer_response")
+    ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    INFER_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    error_message: str
+    infer_response: ModelInferResponse
+    def __init__(self, error_message: _Optional[str] = ..., infer_response: _Optional[_Union[ModelInferResponse, _Mapping]] = ...) -> None: ...

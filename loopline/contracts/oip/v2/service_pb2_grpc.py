@@ -6,6 +6,7 @@ import warnings
 from loopline.contracts.oip.v2 import model_config_pb2 as loopline_dot_contracts_dot_oip_dot_v2_dot_model__config__pb2
 from loopline.contracts.oip.v2 import repository_pb2 as loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2
 from loopline.contracts.oip.v2 import service_pb2 as loopline_dot_contracts_dot_oip_dot_v2_dot_service__pb2
+from loopline.contracts.oip.v2 import shared_memory_pb2 as loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2
 from loopline.contracts.oip.v2 import statistics_pb2 as loopline_dot_contracts_dot_oip_dot_v2_dot_statistics__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
@@ -68,6 +69,11 @@ class GRPCInferenceServiceStub(object):
                 request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_service__pb2.ModelInferRequest.SerializeToString,
                 response_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_service__pb2.ModelInferResponse.FromString,
                 _registered_method=True)
+        self.ModelStreamInfer = channel.stream_stream(
+                '/inference.GRPCInferenceService/ModelStreamInfer',
+                request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_service__pb2.ModelInferRequest.SerializeToString,
+                response_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_service__pb2.ModelStreamInferResponse.FromString,
+                _registered_method=True)
         self.ModelConfig = channel.unary_unary(
                 '/inference.GRPCInferenceService/ModelConfig',
                 request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_model__config__pb2.ModelConfigRequest.SerializeToString,
@@ -82,6 +88,46 @@ class GRPCInferenceServiceStub(object):
                 '/inference.GRPCInferenceService/RepositoryIndex',
                 request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryIndexRequest.SerializeToString,
                 response_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryIndexResponse.FromString,
+                _registered_method=True)
+        self.RepositoryModelLoad = channel.unary_unary(
+                '/inference.GRPCInferenceService/RepositoryModelLoad',
+                request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelLoadRequest.SerializeToString,
+                response_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelLoadResponse.FromString,
+                _registered_method=True)
+        self.RepositoryModelUnload = channel.unary_unary(
+                '/inference.GRPCInferenceService/RepositoryModelUnload',
+                request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelUnloadRequest.SerializeToString,
+                response_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelUnloadResponse.FromString,
+                _registered_method=True)
+        self.SystemSharedMemoryStatus = channel.unary_unary(
+                '/inference.GRPCInferenceService/SystemSharedMemoryStatus',
+                request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryStatusRequest.SerializeToString,
+                response_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryStatusResponse.FromString,
+                _registered_method=True)
+        self.SystemSharedMemoryRegister = channel.unary_unary(
+                '/inference.GRPCInferenceService/SystemSharedMemoryRegister',
+                request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryRegisterRequest.SerializeToString,
+                response_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryRegisterResponse.FromString,
+                _registered_method=True)
+        self.SystemSharedMemoryUnregister = channel.unary_unary(
+                '/inference.GRPCInferenceService/SystemSharedMemoryUnregister',
+                request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryUnregisterRequest.SerializeToString,
+                response_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryUnregisterResponse.FromString,
+                _registered_method=True)
+        self.CudaSharedMemoryStatus = channel.unary_unary(
+                '/inference.GRPCInferenceService/CudaSharedMemoryStatus',
+                request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryStatusRequest.SerializeToString,
+                response_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryStatusResponse.FromString,
+                _registered_method=True)
+        self.CudaSharedMemoryRegister = channel.unary_unary(
+                '/inference.GRPCInferenceService/CudaSharedMemoryRegister',
+                request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryRegisterRequest.SerializeToString,
+                response_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryRegisterResponse.FromString,
+                _registered_method=True)
+        self.CudaSharedMemoryUnregister = channel.unary_unary(
+                '/inference.GRPCInferenceService/CudaSharedMemoryUnregister',
+                request_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryUnregisterRequest.SerializeToString,
+                response_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryUnregisterResponse.FromString,
                 _registered_method=True)
 
 
@@ -131,6 +177,13 @@ class GRPCInferenceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ModelStreamInfer(self, request_iterator, context):
+        """Triton's streaming extension: run model versions on batches as they come, answers in the same order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ModelConfig(self, request, context):
         """Triton's model configuration extension.
         """
@@ -147,6 +200,62 @@ class GRPCInferenceServiceServicer(object):
 
     def RepositoryIndex(self, request, context):
         """Triton's model repository extension: what is there, and in which state.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RepositoryModelLoad(self, request, context):
+        """Load a model's champion now, and serve it again where it was unloaded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RepositoryModelUnload(self, request, context):
+        """Let a model's versions go, and refuse it until it is loaded again or an alias of it moves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SystemSharedMemoryStatus(self, request, context):
+        """Triton's system shared memory extension: which regions are registered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SystemSharedMemoryRegister(self, request, context):
+        """Make a region of the machine's shared memory known by a name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SystemSharedMemoryUnregister(self, request, context):
+        """Forget a region, or all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CudaSharedMemoryStatus(self, request, context):
+        """Triton's CUDA shared memory extension: none is ever registered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CudaSharedMemoryRegister(self, request, context):
+        """Not served: UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CudaSharedMemoryUnregister(self, request, context):
+        """Answers, for clients that clean up without asking: there is nothing to forget.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,6 +294,11 @@ def add_GRPCInferenceServiceServicer_to_server(servicer, server):
                     request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_service__pb2.ModelInferRequest.FromString,
                     response_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_service__pb2.ModelInferResponse.SerializeToString,
             ),
+            'ModelStreamInfer': grpc.stream_stream_rpc_method_handler(
+                    servicer.ModelStreamInfer,
+                    request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_service__pb2.ModelInferRequest.FromString,
+                    response_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_service__pb2.ModelStreamInferResponse.SerializeToString,
+            ),
             'ModelConfig': grpc.unary_unary_rpc_method_handler(
                     servicer.ModelConfig,
                     request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_model__config__pb2.ModelConfigRequest.FromString,
@@ -199,6 +313,46 @@ def add_GRPCInferenceServiceServicer_to_server(servicer, server):
                     servicer.RepositoryIndex,
                     request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryIndexRequest.FromString,
                     response_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryIndexResponse.SerializeToString,
+            ),
+            'RepositoryModelLoad': grpc.unary_unary_rpc_method_handler(
+                    servicer.RepositoryModelLoad,
+                    request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelLoadRequest.FromString,
+                    response_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelLoadResponse.SerializeToString,
+            ),
+            'RepositoryModelUnload': grpc.unary_unary_rpc_method_handler(
+                    servicer.RepositoryModelUnload,
+                    request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelUnloadRequest.FromString,
+                    response_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelUnloadResponse.SerializeToString,
+            ),
+            'SystemSharedMemoryStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.SystemSharedMemoryStatus,
+                    request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryStatusRequest.FromString,
+                    response_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryStatusResponse.SerializeToString,
+            ),
+            'SystemSharedMemoryRegister': grpc.unary_unary_rpc_method_handler(
+                    servicer.SystemSharedMemoryRegister,
+                    request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryRegisterRequest.FromString,
+                    response_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryRegisterResponse.SerializeToString,
+            ),
+            'SystemSharedMemoryUnregister': grpc.unary_unary_rpc_method_handler(
+                    servicer.SystemSharedMemoryUnregister,
+                    request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryUnregisterRequest.FromString,
+                    response_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryUnregisterResponse.SerializeToString,
+            ),
+            'CudaSharedMemoryStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.CudaSharedMemoryStatus,
+                    request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryStatusRequest.FromString,
+                    response_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryStatusResponse.SerializeToString,
+            ),
+            'CudaSharedMemoryRegister': grpc.unary_unary_rpc_method_handler(
+                    servicer.CudaSharedMemoryRegister,
+                    request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryRegisterRequest.FromString,
+                    response_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryRegisterResponse.SerializeToString,
+            ),
+            'CudaSharedMemoryUnregister': grpc.unary_unary_rpc_method_handler(
+                    servicer.CudaSharedMemoryUnregister,
+                    request_deserializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryUnregisterRequest.FromString,
+                    response_serializer=loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryUnregisterResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -375,6 +529,33 @@ class GRPCInferenceService(object):
             _registered_method=True)
 
     @staticmethod
+    def ModelStreamInfer(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/inference.GRPCInferenceService/ModelStreamInfer',
+            loopline_dot_contracts_dot_oip_dot_v2_dot_service__pb2.ModelInferRequest.SerializeToString,
+            loopline_dot_contracts_dot_oip_dot_v2_dot_service__pb2.ModelStreamInferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ModelConfig(request,
             target,
             options=(),
@@ -445,6 +626,222 @@ class GRPCInferenceService(object):
             '/inference.GRPCInferenceService/RepositoryIndex',
             loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryIndexRequest.SerializeToString,
             loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryIndexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RepositoryModelLoad(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inference.GRPCInferenceService/RepositoryModelLoad',
+            loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelLoadRequest.SerializeToString,
+            loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelLoadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RepositoryModelUnload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inference.GRPCInferenceService/RepositoryModelUnload',
+            loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelUnloadRequest.SerializeToString,
+            loopline_dot_contracts_dot_oip_dot_v2_dot_repository__pb2.RepositoryModelUnloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SystemSharedMemoryStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inference.GRPCInferenceService/SystemSharedMemoryStatus',
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryStatusRequest.SerializeToString,
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SystemSharedMemoryRegister(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inference.GRPCInferenceService/SystemSharedMemoryRegister',
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryRegisterRequest.SerializeToString,
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryRegisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SystemSharedMemoryUnregister(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inference.GRPCInferenceService/SystemSharedMemoryUnregister',
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryUnregisterRequest.SerializeToString,
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.SystemSharedMemoryUnregisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CudaSharedMemoryStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inference.GRPCInferenceService/CudaSharedMemoryStatus',
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryStatusRequest.SerializeToString,
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CudaSharedMemoryRegister(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inference.GRPCInferenceService/CudaSharedMemoryRegister',
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryRegisterRequest.SerializeToString,
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryRegisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CudaSharedMemoryUnregister(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inference.GRPCInferenceService/CudaSharedMemoryUnregister',
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryUnregisterRequest.SerializeToString,
+            loopline_dot_contracts_dot_oip_dot_v2_dot_shared__memory__pb2.CudaSharedMemoryUnregisterResponse.FromString,
             options,
             channel_credentials,
             insecure,
