@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from loopline.digests import digest_of
 from loopline.errors import Rejected
 from loopline.store.items import Shape
-from services.annotate.domain.masks import check_mask
+from loopline.vision.masks import check_mask
 
 SHAPES_MAX = 2_000  # per item
 POLYGON_POINTS_MAX = 10_000

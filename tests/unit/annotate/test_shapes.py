@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loopline.errors import Rejected
 from loopline.store.items import Shape
-from services.annotate.domain.masks import check_mask, run_lengths
+from loopline.vision.masks import check_mask, run_lengths
 from services.annotate.domain.shapes import (
     Canvas,
     attribute,
