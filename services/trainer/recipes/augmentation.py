@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from loopline.vision.images import UInt8Image
-from services.trainer.recipes.randomness import normals, uniforms
+from loopline.vision.randomness import normals, uniforms
 
 Float64Array = npt.NDArray[np.float64]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from loopline.vision.images import UInt8Image
 from services.trainer.recipes.interface import Batch, Draw, Recipe
-from services.trainer.recipes.randomness import permutation
+from loopline.vision.randomness import permutation
 from services.trainer.training.pixels import Pixels
 
 AHEAD = 2

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.trainer.recipes.randomness import normals, permutation, uniforms
+from loopline.vision.randomness import normals, permutation, uniforms
 
 SEEDS = st.integers(0, 2**32 - 1)
 INDICES = st.lists(st.integers(0, 10_000), min_size=1, max_size=20)
