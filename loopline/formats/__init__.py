@@ -1,0 +1,1 @@
+"""Labels in other tools' formats, read and written as streams."""
