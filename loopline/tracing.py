@@ -6,7 +6,7 @@ W3C context in the headers, one span per publish and per handled message.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -16,13 +16,16 @@ is_exporting = False
 """Whether spans go anywhere. If not, a publish makes none: a third of a commit's cost."""
 
 
-@contextmanager
-def publishing(subject: str, key: str) -> Iterator[dict[str, str]]:
+def publishing(subject: str, key: str) -> AbstractContextManager[dict[str, str]]:
     """Open the span of a publish; yields the headers that carry it."""
     if not is_exporting:
         parent = current_traceparent()
-        yield {"traceparent": parent} if parent else {}
-        return
+        return nullcontext({"traceparent": parent} if parent else {})
+    return _publishing(subject, key)
+
+
+@contextmanager
+def _publishing(subject: str, key: str) -> Iterator[dict[str, str]]:
     with _tracer.start_as_current_span(
         f"publish {key}",
         kind=SpanKind.PRODUCER,
@@ -74,7 +77,10 @@ def current_trace_id() -> str:
 
 def current_traceparent() -> str:
     """Return the current `traceparent` header; empty outside of any trace."""
-    context = trace.get_current_span().get_span_context()
+    span = trace.get_current_span()
+    if span is trace.INVALID_SPAN:
+        return ""
+    context = span.get_span_context()
     if not context.is_valid:
         return ""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

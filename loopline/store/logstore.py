@@ -97,10 +97,14 @@ class JetStreamLog:
         """See `LogStore`."""
         headers = {**headers, EXPECTED_HEADER: str(expected)}
         try:
-            ack = await self._js.publish(subject, data, stream=self._stream, headers=headers)
+            # What `js.publish` does, without its objects: they cost a tenth of a commit.
+            answer = await self._client.request(subject, data, PUBLISH_TIMEOUT_S, headers=headers)
+            ack = orjson.loads(answer.data)
+            if "error" in ack:
+                raise nats.js.errors.APIError.from_error(ack["error"])
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
             raise publish_error(error, subject, expected) from error
-        return int(ack.seq)
+        return int(ack["seq"])
 
     async def append_many(self, appends: Sequence[Append]) -> list[int | LooplineError]:
         """See `LogStore`."""

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import platform
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -21,6 +22,8 @@ from loopline.contracts import Actor, Agent, ArtefactRef, Environment, Run, RunK
 from loopline.digests import digest_of
 from loopline.errors import Rejected
 from loopline.store.commits import timestamp
+
+NAME_LENGTH_MAX = 63
 
 
 def run_key(
@@ -123,7 +126,17 @@ def environment(code: str, device: str = "cpu") -> Environment:
     )
 
 
-def this_agent(service: str) -> Agent:
-    """Return this process's worker."""
+def this_agent(service: str, name: str = "") -> Agent:
+    """Return this process's worker; without a name it is called by its service and machine."""
     host = socket.gethostname()
-    return Agent(id=f"{service}@{host}", host=host, service=service)
+    return Agent(id=name or agent_name(service, host), host=host, service=service)
+
+
+def agent_name(service: str, host: str) -> str:
+    """Return the name of a worker that was given none; it is a name as any other.
+
+    Example:
+        >>> agent_name("trainer", "GPU-1.lab.example")
+        'trainer-gpu-1-lab-example'
+    """
+    return re.sub(r"[^a-z0-9_-]+", "-", f"{service}-{host}".lower())[:NAME_LENGTH_MAX]
