@@ -29,6 +29,14 @@ class NotFound(Rejected):
     """What the input names is not there."""
 
 
+class Unauthenticated(Rejected):
+    """Who calls shows no token or session, or one that is not good."""
+
+
+class Forbidden(Rejected):
+    """Who calls is known, and may not do this."""
+
+
 class Corrupt(Rejected):
     """Stored bytes do not hash to their name."""
 
@@ -45,6 +53,10 @@ class Transient(LooplineError):
     def __init__(self, message: str, *, retry_after_s: float | None = None, **ids: object) -> None:
         super().__init__(message, **ids)
         self.retry_after_s = retry_after_s
+
+
+class Cancelled(LooplineError):
+    """Someone asked for the work to be stopped: it is neither done nor tried again."""
 
 
 class Conflict(LooplineError):

@@ -4,6 +4,7 @@ The generated modules mirror proto/; programs import from here.
 """
 
 from loopline.contracts.agent.v1.agent_pb2 import AgentReported, Device, RunningWork
+from loopline.contracts.access.v1.access_pb2 import AccessRevoked
 from loopline.contracts.dataset.v1.annotation_pb2 import BoundingBox, Mask, Polygon, Shape
 from loopline.contracts.dataset.v1.dataset_pb2 import DatasetCommitted, TreeRef
 from loopline.contracts.evaluation.v1.evaluation_pb2 import (
@@ -62,6 +63,7 @@ from loopline.contracts.work.v1.work_pb2 import (
 )
 
 __all__ = [
+    "AccessRevoked",
     "Actor",
     "Agent",
     "AgentReported",

@@ -92,8 +92,11 @@ class Event(Generic[M]):
 
     def subject(self, workspace: str, **tokens: str) -> str:
         """Return the subject for these tokens; a missing one becomes the wildcard `*`."""
-        values = dict.fromkeys(self.tokens, "*") | tokens | {"workspace": workspace}
-        return self.template.format(**values)
+        try:
+            return self.template.format(workspace=workspace, **tokens)
+        except KeyError:
+            values = dict.fromkeys(self.tokens, "*") | tokens | {"workspace": workspace}
+            return self.template.format(**values)
 
     def durable_name(self, service: str, workspace: str, pool: str = DEFAULT_POOL) -> str:
         """Return the name of a service's durable consumer of this event."""
@@ -192,6 +195,15 @@ DELIVERY_COMMITTED = Event(
     ("router",),
     (),
     "Results are in the customer's bucket.",
+)
+ACCESS_REVOKED = Event(
+    "access_revoked",
+    c.AccessRevoked,
+    "loopline.{workspace}.access.{token}.revoked",
+    Stream.COMMITS,
+    ("console",),
+    (),
+    "A token is not good any more; every service that asks for tokens follows it.",
 )
 IMPORT_IMAGES = Event(
     "import_images",

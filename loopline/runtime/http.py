@@ -11,7 +11,14 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from loopline.errors import Conflict, NotFound, Rejected, Transient
+from loopline.errors import (
+    Conflict,
+    Forbidden,
+    NotFound,
+    Rejected,
+    Transient,
+    Unauthenticated,
+)
 
 SHUTDOWN_S = 5
 
@@ -31,7 +38,7 @@ class HttpServer:
     ) -> None:
         app = api if api is not None else FastAPI(openapi_url=None)
         _add_health(app, unready)
-        _add_errors(app)
+        add_errors(app)
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((host, port))
@@ -74,14 +81,25 @@ def _add_health(app: FastAPI, unready: Callable[[], str]) -> None:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_errors(app: FastAPI) -> None:
-    statuses = {NotFound: 404, Rejected: 422, Conflict: 409, Transient: 503}
+def add_errors(app: FastAPI) -> None:
+    """Have an application answer our errors with their status."""
+    statuses = {
+        Unauthenticated: 401,
+        Forbidden: 403,
+        NotFound: 404,
+        Rejected: 422,
+        Conflict: 409,
+        Transient: 503,
+    }
     for kind, status in statuses.items():
         app.add_exception_handler(kind, _answer(status))
 
 
 def _answer(status: int) -> Callable[[Request, Exception], Response]:
+    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
+
     def answer(_: Request, error: Exception) -> Response:
-        return JSONResponse({"error": getattr(error, "message", str(error))}, status_code=status)
+        body = {"error": getattr(error, "message", str(error))}
+        return JSONResponse(body, status_code=status, headers=headers)
 
     return answer

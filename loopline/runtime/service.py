@@ -19,6 +19,7 @@ from faststream.nats import NatsBroker
 from faststream.security import SASLPlaintext
 from nats.aio.client import Client
 
+from loopline.access.guard import AccessGuard
 from loopline.clock import Clock, SystemClock
 from loopline.contracts import Agent, Environment, catalog
 from loopline.contracts.catalog import DEFAULT_POOL, Event, Stream
@@ -94,6 +95,9 @@ class Service:
         )
         self.log = CommitLog(commits, settings.workspace, source=source, clock=self.clock)
         self.objects = ObjectStore(blobs, settings.workspace)
+        self.access = AccessGuard(
+            self.log, settings.access_keys_file, settings.api_token, self.clock
+        )
         self.chunks = Chunks(self.bus, events, self.agent)
 
     @property
@@ -169,6 +173,7 @@ class Host:
     async def start(self) -> None:
         """Start adapters, handlers and the HTTP endpoint, in this order."""
         settings = self.service.settings
+        await self.service.access.start()
         await self.service.start()
         self._start_workers()
         self._start_retries()
@@ -187,6 +192,7 @@ class Host:
             await self._broker.stop()
         await asyncio.gather(*(worker.stop(drain_s) for worker in self._workers))
         await self.service.stop()
+        await self.service.access.stop()
         if self._http is not None:
             await self._http.stop()
         self.service.objects.close()

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from loopline.contracts.catalog import BACKOFF_S
-from loopline.names import Name
+from loopline.names import NAME_PATTERN, Name
 from loopline.store.blobs import S3Blobs
 from loopline.store.connections import Connection, find_connection
+
+
+def _labels(value: object) -> object:
+    """Read "gpu=h100,pool=lab"."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    return {key.strip(): text.strip() for key, _, text in pairs}
+
+
+Labels = Annotated[
+    dict[Annotated[str, Field(pattern=NAME_PATTERN)], str], NoDecode, BeforeValidator(_labels)
+]
+"""A field type for labels, written "gpu=h100,site=lab" in the environment."""
 
 
 class ServiceSettings(BaseSettings):
@@ -21,6 +36,10 @@ class ServiceSettings(BaseSettings):
     workspace: Name = "default"
     pool: Name = "default"
     """Which pool's commands this process takes."""
+    agent: Name | Literal[""] = ""
+    """The name of this worker, to which commands can be sent too; by service and host if empty."""
+    labels: Labels = {}  # noqa: RUF012 - the settings are frozen
+    """What this worker is chosen by, shown in `loopline agents`: "gpu=h100,site=lab"."""
     concurrency: int = 4
     """Messages of long work handled at once."""
     nats_url: str = "nats://127.0.0.1:4222"
@@ -42,6 +61,8 @@ class ServiceSettings(BaseSettings):
     """0 lets the system choose."""
     api_token: SecretStr = SecretStr("")
     """Bearer token that the HTTP API asks for; none if empty."""
+    access_keys_file: Path | None = None
+    """JWK set of the keys whose tokens the API takes beside `api_token`; see docs/access.md."""
     otlp_endpoint: str = ""
     """Where traces go ("http://host:4317"); nowhere if empty."""
     log_level: str = "info"

@@ -11,6 +11,7 @@ import orjson
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
+from loopline.access import Scope
 from loopline.errors import NotFound, Transient
 from loopline.lineage import openlineage
 from loopline.runtime.service import Service
@@ -72,7 +73,7 @@ class Lineage(Service):
     def api(self) -> FastAPI:
         """Return the graph's API."""
         app = FastAPI(title="Loopline lineage", docs_url=None, redoc_url=None)
-        token = Depends(http.token_check(self.settings.api_token))
+        token = Depends(self.access.require(Scope.READ))
         router = APIRouter(prefix="/v1", dependencies=[token], default_response_class=Response)
 
         def get(path: str, handler: Callable[..., Any], body: type | None) -> None:
@@ -215,8 +216,10 @@ class Lineage(Service):
 
     def _log_reader(self) -> LogReader:
         if self.client is not None:
-            return StreamReader(self.client.jetstream(), self.settings.workspace)
-        return StoreReader(self.log.store, self.settings.workspace, idle_s=MEMORY_IDLE_S)
+            js = self.client.jetstream()
+            return StreamReader(js, self.settings.workspace, LineageGraph.events)
+        store, workspace = self.log.store, self.settings.workspace
+        return StoreReader(store, workspace, LineageGraph.events, idle_s=MEMORY_IDLE_S)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -6,13 +6,12 @@ says of them, and tests hold the two together.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
-from fastapi import Header, HTTPException, Response
-from pydantic import BaseModel, SecretStr
+from fastapi import Response
+from pydantic import BaseModel
 
 from services.lineage.domain.folding import is_fold
 from services.lineage.domain.view import ShownNode, View
@@ -178,17 +177,3 @@ def _with_json(row: dict[str, Any], *columns: str) -> dict[str, Any]:
     for column in columns:
         row[column] = orjson.Fragment(row[column])
     return row
-
-
-def token_check(token: SecretStr) -> Callable[[str], None]:
-    """Return the check of the bearer token; none is asked for if it is empty."""
-    expected = token.get_secret_value().encode()
-
-    def check(authorization: Annotated[str, Header()] = "") -> None:
-        scheme, _, given = authorization.partition(" ")
-        if expected and not (
-            scheme.lower() == "bearer" and secrets.compare_digest(given.encode(), expected)
-        ):
-            raise HTTPException(401, "a bearer token is required", {"WWW-Authenticate": "Bearer"})
-
-    return check

@@ -27,7 +27,8 @@ class LineageGraph(Projection):
     name: ClassVar = "lineage"
     version: ClassVar = 2
     metadata: ClassVar = tables.metadata
-    events: ClassVar = catalog.COMMITS
+    # Who may call is no part of where data came from.
+    events: ClassVar = tuple(e for e in catalog.COMMITS if e is not catalog.ACCESS_REVOKED)
 
     def apply(self, connection: Connection, batch: Sequence[Committed[Any]]) -> None:
         """See `Projection.apply`."""
