@@ -205,6 +205,8 @@ class Applications:
         model = await self._models.find(plan.model.name, plan.model.version, plan.model.digest)
         rows = [
             prediction(one.asset, one.scores, model.classes, model.digest)
+            if one.scores
+            else Prediction(one.asset, one.shapes, ())
             for one in scored
             if not one.reason
         ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ import structlog
 
 from loopline.errors import LooplineError
 from services.inference.adapters.statistics import Statistics
-from services.inference.domain.tensors import FloatBatch, UInt8Batch
+from services.inference.domain.tensors import Array, Arrays, Tensors
 
 log = structlog.get_logger()
 
@@ -32,19 +32,21 @@ class Inferred:
     """What the engine said of one request.
 
     Args:
-        probabilities: `(N, classes)` float32, a row per image.
+        outputs: The graph's outputs, a row per image.
+        count: How many images.
         queue_ns: How long it waited for the engine.
         infer_ns: How long the engine took for the batch it was in.
     """
 
-    probabilities: FloatBatch
+    outputs: Mapping[str, Array]
+    count: int
     queue_ns: int
     infer_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    pixels: UInt8Batch
+    tensors: Tensors
     future: Future[Inferred]
     since_ns: int
 
@@ -53,7 +55,7 @@ class Batcher:
     """Feeds an engine from one thread.
 
     Args:
-        run: The engine: `(N, H, W, C)` uint8 to `(N, classes)` float32.
+        run: The engine: an array per input to an array per output.
         max_batch: Images in one execution; a larger request runs in slices of this.
         statistics: Counts executions.
         name: For the thread.
@@ -61,7 +63,7 @@ class Batcher:
 
     def __init__(
         self,
-        run: Callable[[UInt8Batch], FloatBatch],
+        run: Callable[[Arrays], dict[str, Array]],
         max_batch: int,
         statistics: Statistics,
         name: str,
@@ -75,13 +77,13 @@ class Batcher:
         self._thread = threading.Thread(target=self._loop, name=f"engine-{name}", daemon=True)
         self._thread.start()
 
-    def submit(self, pixels: UInt8Batch, future: Future[Inferred]) -> None:
+    def submit(self, tensors: Tensors, future: Future[Inferred]) -> None:
         """Queue a request whose answer goes to `future`; cancel that and the engine skips it.
 
         Raises:
             ClosedError: `close` was called.
         """
-        waiting = _Waiting(pixels, future, time.perf_counter_ns())
+        waiting = _Waiting(tensors, future, time.perf_counter_ns())
         with self._changed:
             if self._closed:
                 raise ClosedError("the engine was closed")
@@ -112,10 +114,10 @@ class Batcher:
             batch: list[_Waiting] = []
             images = 0
             while self._queue and (
-                not batch or images + len(self._queue[0].pixels) <= self._max_batch
+                not batch or images + self._queue[0].tensors.count <= self._max_batch
             ):
                 waiting = self._queue.popleft()
-                images += len(waiting.pixels)
+                images += waiting.tensors.count
                 batch.append(waiting)
             return batch
 
@@ -126,7 +128,7 @@ class Batcher:
             Exception
         ) as error:  # whatever it is, those who wait are told, and the thread lives on
             if len(batch) == 1:
-                log.exception("engine_failed", images=len(batch[0].pixels))
+                log.exception("engine_failed", images=batch[0].tensors.count)
                 batch[0].future.set_exception(error)
                 return
             log.warning("batch_failed", requests=len(batch), error=str(error))
@@ -135,24 +137,39 @@ class Batcher:
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         started = time.perf_counter_ns()
-        pixels = batch[0].pixels if len(batch) == 1 else np.concatenate([w.pixels for w in batch])
+        feeds = _gathered([waiting.tensors.feeds for waiting in batch])
+        count = sum(waiting.tensors.count for waiting in batch)
         gathered = time.perf_counter_ns()
-        probabilities = self._infer(pixels)
+        outputs = self._infer(feeds, count)
         inferred = time.perf_counter_ns()
         start = 0
         for waiting in batch:
-            rows = probabilities[start : start + len(waiting.pixels)]
-            start += len(waiting.pixels)
+            rows = outputs
+            if len(batch) > 1:
+                end = start + waiting.tensors.count
+                rows = {name: values[start:end] for name, values in outputs.items()}
+                start = end
             waiting.future.set_result(
-                Inferred(rows, started - waiting.since_ns, inferred - gathered)
+                Inferred(
+                    rows, waiting.tensors.count, started - waiting.since_ns, inferred - gathered
+                )
             )
         ended = time.perf_counter_ns()
-        self._statistics.executed(
-            len(pixels), gathered - started, inferred - gathered, ended - inferred
-        )
+        self._statistics.executed(count, gathered - started, inferred - gathered, ended - inferred)
 
-    def _infer(self, pixels: UInt8Batch) -> FloatBatch:
-        if len(pixels) <= self._max_batch:
-            return self._run(pixels)
-        slices = range(0, len(pixels), self._max_batch)
-        return np.concatenate([self._run(pixels[at : at + self._max_batch]) for at in slices])
+    def _infer(self, feeds: Arrays, count: int) -> dict[str, Array]:
+        if count <= self._max_batch:
+            return self._run(feeds)
+        slices = range(0, count, self._max_batch)
+        parts = [
+            self._run({name: a[at : at + self._max_batch] for name, a in feeds.items()})
+            for at in slices
+        ]
+        return _gathered(parts)
+
+
+def _gathered(parts: Sequence[Arrays]) -> dict[str, Array]:
+    """Return arrays one after the other, name by name."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -10,12 +10,17 @@ from typing import Final
 import numpy as np
 
 from loopline.errors import Rejected
+from loopline.store.items import Prediction
 from loopline.store.objects import Area, ObjectStore
+from loopline.vision.geometry import Placement
 from services.inference.adapters.preprocessing import prepare
 from services.inference.adapters.servable import Servable
+from services.inference.domain.answers import predictions
 from services.inference.domain.application import Scored
-from services.inference.domain.tensors import FloatBatch, UInt8Batch
+from services.inference.domain.model import INPUT
+from services.inference.domain.tensors import UInt8Batch
 
+_Image = tuple[UInt8Batch, Placement]
 WINDOW_IMAGES: Final = 32  # held encoded at once, and as many being read ahead
 
 
@@ -57,11 +62,11 @@ class BulkPredictor:
 
     def _read_ahead(
         self, servable: Servable, windows: Sequence[Sequence[str]], index: int
-    ) -> asyncio.Future[list[UInt8Batch | Rejected]]:
+    ) -> asyncio.Future[list[_Image | Rejected]]:
         window = windows[index] if index < len(windows) else ()
         return asyncio.gather(*(self._image(servable, asset) for asset in window))
 
-    async def _image(self, servable: Servable, asset: str) -> UInt8Batch | Rejected:
+    async def _image(self, servable: Servable, asset: str) -> _Image | Rejected:
         """Return one image as the network takes it, or why there is none."""
         try:
             file = await self._objects.get(Area.ASSETS, asset)
@@ -72,37 +77,48 @@ class BulkPredictor:
             return error
 
     async def _infer(
-        self, servable: Servable, assets: Sequence[str], images: Sequence[UInt8Batch | Rejected]
+        self, servable: Servable, assets: Sequence[str], images: Sequence[_Image | Rejected]
     ) -> list[Scored]:
-        good = [image for image in images if not isinstance(image, Rejected)]
-        rows = iter(await asyncio.to_thread(run_in_equal_batches, servable, good))
+        good = [
+            (asset, *image)
+            for asset, image in zip(assets, images, strict=True)
+            if not isinstance(image, Rejected)
+        ]
+        found = iter(await asyncio.to_thread(predict_in_equal_batches, servable, good))
         return [
             Scored(asset, reason=image.message)
             if isinstance(image, Rejected)
-            else Scored(asset, tuple(next(rows).tolist()))
+            else _scored(next(found))
             for asset, image in zip(assets, images, strict=True)
         ]
 
 
-def run_in_equal_batches(servable: Servable, images: Sequence[UInt8Batch]) -> FloatBatch:
-    """Return the probabilities of each image, every execution being of the same shape.
+def predict_in_equal_batches(
+    servable: Servable, images: Sequence[tuple[str, UInt8Batch, Placement]]
+) -> list[Prediction]:
+    """Return what is predicted of each image, every execution being of the same shape.
 
-    Predictions are told by their digest, so an image's scores must not depend on which others
-    happened to be left to infer. The processor's kernels give the same bits for any batch; those of
-    a GPU are chosen by shape, so the last batch is filled up with black images.
+    Predictions are told by their digest, so what is said of an image must not depend on which
+    others happened to be left to infer. The processor's kernels give the same bits for any batch;
+    those of a GPU are chosen by shape, so the last batch is filled up with black images.
 
     Args:
         servable: What runs.
-        images: `(H, W, C)` uint8 each.
-
-    Returns:
-        `(N, classes)` float32.
+        images: Digest, `(H, W, C)` uint8 and placement of each.
     """
     size = servable.max_batch
-    rows = [np.empty((0, len(servable.model.classes)), np.float32)]
+    found: list[Prediction] = []
     for start in range(0, len(images), size):
         some = images[start : start + size]
+        assets, pixels, placements = zip(*some, strict=True)
         batch = np.zeros((size, *servable.model.image_shape), np.uint8)
-        batch[: len(some)] = some
-        rows.append(servable.engine.run(batch)[: len(some)])
-    return np.concatenate(rows)
+        batch[: len(some)] = pixels
+        outputs = servable.engine.run({INPUT: batch})
+        rows = {name: values[: len(some)] for name, values in outputs.items()}
+        found += predictions(assets, servable.model, rows, placements)
+    return found
+
+
+def _scored(found: Prediction) -> Scored:
+    """Return what a chunk keeps: a classifier's shape follows from its scores."""
+    return Scored(found.asset, found.scores, () if found.scores else found.shapes)

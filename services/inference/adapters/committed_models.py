@@ -9,9 +9,8 @@ from loopline.names import validate_name
 from loopline.store.commits import CommitLog
 from loopline.store.objects import Area, ObjectStore
 from loopline.vision.geometry import STRETCH
-from services.inference.domain.model import ONNX_FILE, ModelVersion
+from services.inference.domain.model import IMAGE_TASKS, ONNX_FILE, TENSORS, ModelVersion
 
-CLASSIFICATION = "classification"
 VERSION_MAX = 2**63 - 1
 
 
@@ -58,9 +57,10 @@ def model_version(message: ModelCommitted) -> ModelVersion:
     """
     ref = message.commit.artefact
     name = f"{ref.name}@v{ref.version}"
-    if message.task != CLASSIFICATION:
-        raise Rejected(f"{name} is a model for {message.task!r}: only {CLASSIFICATION!r} is served")
-    if not message.classes:
+    if message.task not in (*IMAGE_TASKS, TENSORS):
+        tasks = ", ".join((*IMAGE_TASKS, TENSORS))
+        raise Rejected(f"{name} is a model for {message.task!r}: served are {tasks}")
+    if not message.classes and message.task != TENSORS:
         raise Rejected(f"{name} has no classes")
     for file in message.files:
         if file.name == ONNX_FILE:
@@ -80,4 +80,5 @@ def model_version(message: ModelCommitted) -> ModelVersion:
         onnx_digest=file.digest,
         onnx_size_bytes=file.size_bytes,
         fit=size.fit or STRETCH,
+        task=message.task,
     )

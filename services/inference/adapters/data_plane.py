@@ -7,27 +7,39 @@ it has a thread to spare, or takes `future`'s callback and then `encode`, which 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
 
 from loopline.clock import Clock
-from loopline.contracts import ArtefactKind, ArtefactRef, Shape
+from loopline.contracts import ArtefactKind, ArtefactRef, BoundingBox, Shape
 from loopline.contracts.inference.v1 import predict_pb2
 from loopline.digests import sha256_hex
 from loopline.errors import LooplineError, Rejected
+from loopline.store.items import Prediction
+from loopline.store.items import Shape as StoredShape
 from services.inference.adapters import oip
 from services.inference.adapters.batching import Inferred
 from services.inference.adapters.scheduling import Job, Scheduler
-from services.inference.domain.classification import prediction
-from services.inference.domain.model import ModelVersion
-from services.inference.domain.tensors import EncodedImages, FloatBatch, Payload, payload_of
+from services.inference.adapters.servable import Servable
+from services.inference.domain.answers import answer, predictions
+from services.inference.domain.model import IMAGE_TASKS, ModelVersion, TensorSpec
+from services.inference.domain.tensors import (
+    EncodedImages,
+    Payload,
+    payload_of,
+    requested_outputs,
+)
 
 
 class Ticket:
     """An answer to come."""
 
-    def __init__(self, request: oip.InferRequest, job: Job, clock: Clock) -> None:
+    def __init__(
+        self, request: oip.InferRequest, outputs: Sequence[TensorSpec], job: Job, clock: Clock
+    ) -> None:
         self._request = request
+        self._outputs = outputs
         self._job = job
         self._clock = clock
 
@@ -50,7 +62,9 @@ class Ticket:
         """Return the answer's bytes, or raise why there is none; `future` must be done."""
         started_ns = time.perf_counter_ns()
         inferred = self._job.future.result(0)
-        data = oip.encode_response(self._request, self._job.servable.model, inferred.probabilities)
+        model = self._job.servable.model
+        outputs = answer(model, inferred.outputs, self._outputs, self._job.placements)
+        data = oip.encode_response(self._request, model, outputs)
         self._job.answered(inferred, time.perf_counter_ns() - started_ns, now_ms(self._clock))
         return data
 
@@ -74,12 +88,15 @@ class DataPlane:
         """
         request = oip.decode_request(data)
         limit = self._scheduler.limits.batch_images
+        outputs: tuple[TensorSpec, ...] = ()
 
-        def payload(model: ModelVersion) -> Payload:
-            return payload_of(request.inputs, model, limit)
+        def payload(servable: Servable) -> Payload:
+            nonlocal outputs
+            outputs = requested_outputs(request.outputs, servable.outputs)
+            return payload_of(request.inputs, servable.model, servable.signature, limit)
 
         job = self._scheduler.start(request.model, request.version, payload)
-        return Ticket(request, job, self._clock)
+        return Ticket(request, outputs, job, self._clock)
 
     def predict(
         self, request: predict_pb2.PredictRequest, timeout_s: float
@@ -98,7 +115,7 @@ class DataPlane:
         job = self._scheduler.start(request.model, request.version, payload, tolerant=True)
         inferred = await_job(job, timeout_s)
         started_ns = time.perf_counter_ns()
-        response = _response(request, job, inferred.probabilities)
+        response = _response(request, job, inferred)
         job.answered(inferred, time.perf_counter_ns() - started_ns, now_ms(self._clock))
         return response
 
@@ -121,12 +138,15 @@ def now_ms(clock: Clock) -> int:
     return int(clock.now().timestamp() * 1000)
 
 
-def _encoded(files: tuple[bytes, ...], _: ModelVersion) -> Payload:
+def _encoded(files: tuple[bytes, ...], servable: Servable) -> Payload:
+    model = servable.model
+    if model.task not in IMAGE_TASKS:
+        raise Rejected(f"{model.key} takes tensors, not images: ask it by ModelInfer")
     return EncodedImages(files)
 
 
 def _response(
-    request: predict_pb2.PredictRequest, job: Job, probabilities: FloatBatch
+    request: predict_pb2.PredictRequest, job: Job, inferred: Inferred
 ) -> predict_pb2.PredictResponse:
     model = job.servable.model
     kind = ArtefactKind.ARTEFACT_KIND_MODEL
@@ -134,34 +154,45 @@ def _response(
         id=request.id,
         model=ArtefactRef(kind=kind, name=model.name, version=model.version, digest=model.digest),
     )
-    rows = iter(probabilities)
-    for index, file in enumerate(request.images):
-        asset = sha256_hex(file)
+    assets = [sha256_hex(file) for file in request.images]
+    good = [asset for index, asset in enumerate(assets) if index not in job.errors]
+    found = iter(predictions(good, model, inferred.outputs, job.placements or ()) if good else ())
+    for index, asset in enumerate(assets):
         error = job.errors.get(index)
         if error is not None:
             response.predictions.add(asset=asset, error=error.message)
         else:
-            response.predictions.append(_image(asset, next(rows), model))
+            response.predictions.append(_image(next(found), model))
     return response
 
 
-def _image(asset: str, row: FloatBatch, model: ModelVersion) -> predict_pb2.ImagePrediction:
-    found = prediction(asset, row.tolist(), model.classes, model.digest)
-    (shape,) = found.shapes
-    return predict_pb2.ImagePrediction(
-        asset=asset,
-        shapes=[
-            Shape(
-                id=shape.id,
-                class_name=shape.class_name,
-                confidence=shape.confidence,
-                source=shape.source,
-            )
-        ],
-        class_name=shape.class_name,
-        confidence=shape.confidence,
+def _image(found: Prediction, model: ModelVersion) -> predict_pb2.ImagePrediction:
+    image = predict_pb2.ImagePrediction(
+        asset=found.asset,
+        shapes=map(_shape, found.shapes),
         scores=[
             predict_pb2.ClassScore(class_name=name, score=score)
-            for name, score in zip(model.classes, found.scores, strict=True)
+            for name, score in zip(model.classes, found.scores, strict=False)
         ],
     )
+    if found.scores:
+        (top,) = found.shapes
+        image.class_name, image.confidence = top.class_name, top.confidence or 0.0
+    return image
+
+
+def _shape(shape: StoredShape) -> Shape:
+    message = Shape(
+        id=shape.id,
+        class_name=shape.class_name,
+        confidence=shape.confidence,
+        source=shape.source,
+    )
+    if shape.bbox_xyxy is not None:
+        x_min, y_min, x_max, y_max = shape.bbox_xyxy
+        message.bbox_xyxy.CopyFrom(BoundingBox(x_min=x_min, y_min=y_min, x_max=x_max, y_max=y_max))
+    elif shape.mask_rle is not None:
+        message.mask.rle = shape.mask_rle
+    elif shape.polygon is not None:
+        message.polygon.points.extend(shape.polygon)
+    return message

@@ -5,7 +5,7 @@ Decides which execution providers are used and how many threads; leaves batching
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,8 +14,16 @@ import numpy as np
 import onnxruntime as ort
 
 from loopline.errors import LooplineError, Rejected
-from services.inference.domain.model import INPUT, PROBABILITIES, ModelVersion
-from services.inference.domain.tensors import FloatBatch, UInt8Batch
+from services.inference.domain.model import (
+    CLASSIFICATION,
+    GRAPH_OUTPUTS,
+    INPUT,
+    PROBABILITIES,
+    ModelVersion,
+    Signature,
+    TensorSpec,
+)
+from services.inference.domain.tensors import BYTES, DTYPES, UINT8, Array, Arrays
 
 CPU: Final = "CPUExecutionProvider"
 AUTOMATIC: Final = (
@@ -28,6 +36,22 @@ AUTOMATIC: Final = (
 the first start: by setting only."""
 _GPU_PROVIDERS: Final = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider"})
 _GPU_DEVICES: Final = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+DATATYPES: Final[Mapping[str, str]] = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": BYTES,
+}
+"""onnxruntime's types as the protocol spells them."""
 _SILENT: Final = 3  # onnxruntime's log severity: errors only
 
 
@@ -76,8 +100,8 @@ class OnnxEngine:
 
     Args:
         onnx: The file's bytes.
-        model: What it must be: input `image` uint8 `(N, H, W, C)`, output `probabilities` float32
-            `(N, classes)`.
+        model: What it must be: for a task on images, input `image` uint8 `(N, H, W, C)` and the
+            outputs of `GRAPH_OUTPUTS`; for `TENSORS`, whatever the graph says.
         options: How it runs.
 
     Raises:
@@ -96,56 +120,103 @@ class OnnxEngine:
         missing = [name for name in options.providers if name not in self.providers]
         if missing:
             raise Rejected(f"{model.key} runs on {self.providers}, not on {missing[0]} as set")
-        self._check_contract()
+        self.signature = signature_of(self._session, model)
+        self._outputs = [spec.name for spec in self.signature.outputs]
+        check_contract(self.signature, model)
         self._warm_up(options.warm_up_batches)
 
-    def run(self, pixels: UInt8Batch) -> FloatBatch:
-        """Return the probabilities of a batch.
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        """Return what the graph gives for a batch.
 
-        On the processor an image's probabilities are the same to the bit whatever batch it is in
+        On the processor an image's outputs are the same to the bit whatever batch it is in
         and however many threads run (tests/unit/inference/test_engine.py holds it).
 
         Args:
-            pixels: `(N, H, W, C)` uint8.
+            feeds: An array per input; the first axis is the batch.
 
         Returns:
-            `(N, classes)` float32.
+            An array per output of the signature.
 
         Raises:
             EngineError: onnxruntime failed.
         """
         try:
-            (probabilities,) = self._session.run([PROBABILITIES], {INPUT: pixels})
+            values = self._session.run(self._outputs, feeds)
         except Exception as error:  # as above
             raise EngineError(
                 f"{self._model.key} failed: {error}", model=self._model.name
             ) from error
-        return np.asarray(probabilities, np.float32)
-
-    def _check_contract(self) -> None:
-        model = self._model
-        inputs = {tensor.name: tensor for tensor in self._session.get_inputs()}
-        outputs = {tensor.name: tensor for tensor in self._session.get_outputs()}
-        if set(inputs) != {INPUT} or PROBABILITIES not in outputs:
-            raise Rejected(
-                f"{model.key} has inputs {sorted(inputs)} and outputs {sorted(outputs)}: "
-                f"expected {INPUT!r} and {PROBABILITIES!r}"
-            )
-        tensor = inputs[INPUT]
-        if tensor.type != "tensor(uint8)" or tuple(tensor.shape[1:]) != model.image_shape:
-            raise Rejected(
-                f"{model.key} takes {tensor.type} {tensor.shape}: its version says "
-                f"tensor(uint8) [N, {', '.join(map(str, model.image_shape))}]"
-            )
+        return dict(zip(self._outputs, values, strict=True))
 
     def _warm_up(self, batches: Sequence[int]) -> None:
+        """Run once for each batch size, so that no request pays for what happens once."""
+        if not self.signature.batches:
+            batches = (1,)
         for count in batches:
-            shape = self.run(np.zeros((count, *self._model.image_shape), np.uint8)).shape
-            if shape != (count, len(self._model.classes)):
-                raise Rejected(
-                    f"{self._model.key} gives {shape} for {count} images "
-                    f"and {len(self._model.classes)} classes"
-                )
+            outputs = self.run({s.name: _zeros(s, count) for s in self.signature.inputs})
+            if self._model.task in GRAPH_OUTPUTS:
+                _check_outputs(outputs, count, self._model)
+
+
+def signature_of(session: ort.InferenceSession, model: ModelVersion) -> Signature:
+    """Return what a session takes and gives.
+
+    Raises:
+        Rejected: One of its tensors has a type that the protocol, or numpy, has not.
+    """
+    inputs = tuple(_spec(tensor, model) for tensor in session.get_inputs())
+    outputs = tuple(_spec(tensor, model) for tensor in session.get_outputs())
+    # Rows of several requests share an execution only where every tensor has rows, any number.
+    batches = all(spec.shape[:1] == (-1,) for spec in (*inputs, *outputs))
+    return Signature(inputs, outputs, batches)
+
+
+def check_contract(signature: Signature, model: ModelVersion) -> None:
+    """Raise Rejected where a graph is not what its task says."""
+    if model.task not in GRAPH_OUTPUTS:
+        return
+    wanted = GRAPH_OUTPUTS[model.task]
+    inputs = {spec.name: spec for spec in signature.inputs}
+    outputs = {spec.name: spec for spec in signature.outputs}
+    if set(inputs) != {INPUT} or not set(wanted) <= set(outputs):
+        raise Rejected(
+            f"{model.key} has inputs {sorted(inputs)} and outputs {sorted(outputs)}: "
+            f"expected {INPUT!r} and {', '.join(map(repr, wanted))}"
+        )
+    spec = inputs[INPUT]
+    if spec.datatype != UINT8 or spec.shape[1:] != model.image_shape:
+        raise Rejected(
+            f"{model.key} takes {spec.datatype} {list(spec.shape)}: its version says "
+            f"{UINT8} [N, {', '.join(map(str, model.image_shape))}]"
+        )
+
+
+def _spec(tensor: ort.NodeArg, model: ModelVersion) -> TensorSpec:
+    datatype = DATATYPES.get(tensor.type)
+    if datatype is None:
+        raise Rejected(f"{model.key}: {tensor.name!r} is a {tensor.type}, which cannot be served")
+    shape = tuple(size if isinstance(size, int) else -1 for size in tensor.shape)
+    return TensorSpec(tensor.name, datatype, shape)
+
+
+def _zeros(spec: TensorSpec, count: int) -> Array:
+    rows = count if spec.shape[:1] == (-1,) else (spec.shape or (1,))[0]
+    shape = (rows, *(1 if size == -1 else size for size in spec.shape[1:])) if spec.shape else ()
+    if spec.datatype == BYTES:
+        return np.full(shape, b"", object)
+    return np.zeros(shape, DTYPES[spec.datatype])
+
+
+def _check_outputs(outputs: Arrays, count: int, model: ModelVersion) -> None:
+    for name, axes in GRAPH_OUTPUTS[model.task].items():
+        shape = outputs[name].shape
+        if len(shape) != axes or shape[0] != count:
+            raise Rejected(f"{model.key} gives {name!r} of shape {shape} for {count} images")
+    if model.task == CLASSIFICATION and outputs[PROBABILITIES].shape[1] != len(model.classes):
+        raise Rejected(
+            f"{model.key} gives {outputs[PROBABILITIES].shape} for {count} images "
+            f"and {len(model.classes)} classes"
+        )
 
 
 def _session_options(options: EngineOptions) -> ort.SessionOptions:

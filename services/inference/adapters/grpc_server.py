@@ -165,11 +165,10 @@ class OipServicer:
         self, request: service_pb2.ModelMetadataRequest, _: grpc.ServicerContext
     ) -> service_pb2.ModelMetadataResponse:
         """Inputs and outputs of a model version; loads it if need be."""
-        model = self._repository.find(request.name, request.version).model
-        versions = [
-            s.model.version for s in self._repository.loaded() if s.model.name == model.name
-        ]
-        return oip.model_metadata(model, versions)
+        servable = self._repository.find(request.name, request.version)
+        name = servable.model.name
+        versions = [s.model.version for s in self._repository.loaded() if s.model.name == name]
+        return oip.model_metadata(servable, versions)
 
     def model_config(
         self, request: model_config_pb2.ModelConfigRequest, _: grpc.ServicerContext

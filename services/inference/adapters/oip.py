@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from google.protobuf.message import DecodeError
 
@@ -20,24 +20,15 @@ from loopline.errors import Rejected
 from services.inference.adapters.repository import IndexEntry
 from services.inference.adapters.servable import Servable
 from services.inference.adapters.statistics import Duration, Figures
-from services.inference.domain.classification import likeliest
+from services.inference.domain.answers import OutputTensor
 from services.inference.domain.model import (
-    CLASS,
-    CONFIDENCE,
+    IMAGE_TASKS,
     INPUT,
     ONNX_FILE,
-    PROBABILITIES,
     ModelVersion,
+    TensorSpec,
 )
-from services.inference.domain.tensors import (
-    BYTES,
-    FP32,
-    UINT8,
-    FloatBatch,
-    InputTensor,
-    join_raw_bytes,
-    requested_outputs,
-)
+from services.inference.domain.tensors import BYTES, DTYPES, Array, InputTensor, join_raw_bytes
 
 SERVER_NAME: Final = "loopline"
 PLATFORM: Final = "onnxruntime_onnx"
@@ -45,6 +36,17 @@ BACKEND: Final = "onnxruntime"
 EXTENSIONS: Final = ("model_repository", "model_configuration", "statistics")
 MODEL_DIGEST: Final = "model_digest"
 
+_FIELDS: Final[Mapping[str, str]] = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    BYTES: "bytes_contents",
+}
+"""Where typed elements are, by datatype; FP16 and BF16 have no field: they travel raw."""
 _REFUSED: Final[Mapping[str, str]] = {
     "shared_memory_region": "shared memory is not served",
     "classification": "the classification extension is not served: ask for the output 'class'",
@@ -61,7 +63,7 @@ class InferRequest:
         version: Its version, alias, or empty.
         id: Returned with the answer.
         inputs: Its tensors.
-        outputs: The outputs to return, in order.
+        outputs: The outputs it names, in order; none for all of them.
         is_raw: Whether the tensors came raw, and the answer goes raw.
     """
 
@@ -98,30 +100,27 @@ def decode_request(data: bytes) -> InferRequest:
         version=message.model_version,
         id=message.id,
         inputs=inputs,
-        outputs=requested_outputs([output.name for output in message.outputs]),
+        outputs=tuple(output.name for output in message.outputs),
         is_raw=bool(raw),
     )
 
 
-def encode_response(request: InferRequest, model: ModelVersion, probabilities: FloatBatch) -> bytes:
+def encode_response(
+    request: InferRequest, model: ModelVersion, outputs: Sequence[OutputTensor]
+) -> bytes:
     """Return the bytes of the answer.
 
     Args:
         request: What was asked.
         model: Who answers.
-        probabilities: `(N, classes)` float32.
+        outputs: What it says.
     """
     response = service_pb2.ModelInferResponse(
         model_name=model.name, model_version=str(model.version), id=request.id
     )
     response.parameters[MODEL_DIGEST].string_param = model.digest
-    top = likeliest(probabilities, model.classes)
-    for name in request.outputs:
-        if name == CLASS:
-            _add_bytes(response, name, [text.encode() for text in top.class_names], request.is_raw)
-        else:
-            floats = probabilities if name == PROBABILITIES else top.confidences
-            _add_floats(response, name, floats, request.is_raw)
+    for output in outputs:
+        _add_output(response, output, request.is_raw)
     return response.SerializeToString()
 
 
@@ -133,22 +132,25 @@ def server_metadata() -> service_pb2.ServerMetadataResponse:
 
 
 def model_metadata(
-    model: ModelVersion, versions: Sequence[int]
+    servable: Servable, versions: Sequence[int]
 ) -> service_pb2.ModelMetadataResponse:
     """Return a model version's inputs and outputs.
 
     The input is told as pixels; encoded images go in under the same name as BYTES [N] or [N, 1].
     """
+    model = servable.model
     tensor = service_pb2.ModelMetadataResponse.TensorMetadata
     return service_pb2.ModelMetadataResponse(
         name=model.name,
         versions=[str(version) for version in sorted(versions)],
         platform=PLATFORM,
-        inputs=[tensor(name=INPUT, datatype=UINT8, shape=[-1, *model.image_shape])],
+        inputs=[
+            tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+            for spec in servable.signature.inputs
+        ],
         outputs=[
-            tensor(name=PROBABILITIES, datatype=FP32, shape=[-1, len(model.classes)]),
-            tensor(name=CLASS, datatype=BYTES, shape=[-1]),
-            tensor(name=CONFIDENCE, datatype=FP32, shape=[-1]),
+            tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+            for spec in servable.outputs
         ],
     )
 
@@ -162,21 +164,23 @@ def model_config(servable: Servable, batch_images: int) -> config.ModelConfigRes
         name=model.name,
         platform=PLATFORM,
         backend=BACKEND,
-        max_batch_size=batch_images,
+        max_batch_size=batch_images if servable.signature.batches else 0,
         input=[
             config.ModelInput(
-                name=INPUT,
-                data_type=config.TYPE_UINT8,
-                format=config.ModelInput.FORMAT_NHWC,
-                dims=model.image_shape,
+                name=spec.name,
+                data_type=_data_type(spec),
+                format=config.ModelInput.FORMAT_NHWC
+                if model.task in IMAGE_TASKS
+                else config.ModelInput.FORMAT_NONE,
+                dims=_dims(spec, servable),
             )
+            for spec in servable.signature.inputs
         ],
         output=[
             config.ModelOutput(
-                name=PROBABILITIES, data_type=config.TYPE_FP32, dims=[len(model.classes)]
-            ),
-            config.ModelOutput(name=CLASS, data_type=config.TYPE_STRING, dims=[1]),
-            config.ModelOutput(name=CONFIDENCE, data_type=config.TYPE_FP32, dims=[1]),
+                name=spec.name, data_type=_data_type(spec), dims=_dims(spec, servable)
+            )
+            for spec in servable.outputs
         ],
         instance_group=[
             group(name=model.name, count=1, kind=group.KIND_GPU if on_gpu else group.KIND_CPU)
@@ -195,8 +199,10 @@ def model_config(servable: Servable, batch_images: int) -> config.ModelConfigRes
         "version": str(model.version),
         "classes": ",".join(model.classes),
         "execution_providers": ",".join(servable.engine.providers),
-        "encoded_images": f"input {INPUT!r} as BYTES of shape [N] or [N, 1]",
+        "task": model.task,
     }
+    if model.task in IMAGE_TASKS:
+        facts["encoded_images"] = f"input {INPUT!r} as BYTES of shape [N] or [N, 1]"
     for name, value in facts.items():
         answer.parameters[name].string_value = value
     return config.ModelConfigResponse(config=answer)
@@ -230,11 +236,10 @@ def _input(
     return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), elements)
 
 
-def _typed(tensor: service_pb2.ModelInferRequest.InferInputTensor) -> Sequence[bytes | int]:
-    """Return the elements from the field of the datatypes that models take; none for any other."""
-    if tensor.datatype == BYTES:
-        return tensor.contents.bytes_contents
-    return tensor.contents.uint_contents if tensor.datatype == UINT8 else ()
+def _typed(tensor: service_pb2.ModelInferRequest.InferInputTensor) -> Sequence[Any]:
+    """Return the elements from the field of the tensor's datatype; none where there is no field."""
+    field = _FIELDS.get(tensor.datatype)
+    return getattr(tensor.contents, field) if field else ()
 
 
 def _refuse(parameters: Mapping[str, InferParameter], what: str) -> None:
@@ -243,24 +248,35 @@ def _refuse(parameters: Mapping[str, InferParameter], what: str) -> None:
             raise Rejected(f"{what}: {reason}")
 
 
-def _add_floats(
-    response: service_pb2.ModelInferResponse, name: str, values: FloatBatch, is_raw: bool
+def _add_output(
+    response: service_pb2.ModelInferResponse, output: OutputTensor, is_raw: bool
 ) -> None:
-    output = response.outputs.add(name=name, datatype=FP32, shape=values.shape)
-    if is_raw:
-        response.raw_output_contents.append(values.astype("<f4", copy=False).tobytes())
+    values, datatype = output.values, output.datatype
+    tensor = response.outputs.add(name=output.name, datatype=datatype, shape=values.shape)
+    field = _FIELDS.get(datatype)
+    if is_raw or field is None:
+        response.raw_output_contents.append(raw_elements(values, datatype))
     else:
-        output.contents.fp32_contents.extend(values.ravel().tolist())
+        getattr(tensor.contents, field).extend(values.ravel().tolist())
 
 
-def _add_bytes(
-    response: service_pb2.ModelInferResponse, name: str, values: Sequence[bytes], is_raw: bool
-) -> None:
-    output = response.outputs.add(name=name, datatype=BYTES, shape=[len(values)])
-    if is_raw:
-        response.raw_output_contents.append(join_raw_bytes(values))
-    else:
-        output.contents.bytes_contents.extend(values)
+def raw_elements(values: Array, datatype: str) -> bytes:
+    """Return the raw form of an array."""
+    if datatype == BYTES:
+        return join_raw_bytes(values.ravel().tolist())
+    return values.astype(DTYPES[datatype], copy=False).tobytes()
+
+
+def _data_type(spec: TensorSpec) -> config.DataType:
+    name = "STRING" if spec.datatype == BYTES else spec.datatype
+    return cast("config.DataType", config.DataType.Value(f"TYPE_{name}"))
+
+
+def _dims(spec: TensorSpec, servable: Servable) -> Sequence[int]:
+    """Return a tensor's axes without that of the batch, which Triton's configuration leaves out."""
+    if not servable.signature.batches:
+        return spec.shape
+    return spec.shape[1:] or (1,)
 
 
 def _statistics(model: ModelVersion, figures: Figures) -> statistics_pb2.ModelStatistics:

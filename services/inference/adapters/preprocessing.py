@@ -24,17 +24,19 @@ class Prepared:
 
     Args:
         pixels: `(M, H, W, C)` uint8: a row for each image without an error, in order.
+        placements: How each of these sits in the input.
         errors: What is wrong with the others, by index in the request.
         elapsed_ns: From the first image taken up to the last one ready.
     """
 
     pixels: UInt8Batch
+    placements: list[Placement] = field(default_factory=list)
     errors: dict[int, LooplineError] = field(default_factory=dict)
     elapsed_ns: int = 0
 
 
-def prepare(file: bytes, model: ModelVersion, max_pixels: int) -> UInt8Batch:
-    """Return one image as the network takes it: `(H, W, C)` uint8.
+def prepare(file: bytes, model: ModelVersion, max_pixels: int) -> tuple[UInt8Batch, Placement]:
+    """Return one image as the network takes it, `(H, W, C)` uint8, and how it sits in there.
 
     Raises:
         Rejected: It is no image, ends early, or has more than `max_pixels` pixels.
@@ -48,7 +50,7 @@ def prepare(file: bytes, model: ModelVersion, max_pixels: int) -> UInt8Batch:
     pixels = decode(file, model.channels)
     height, width = pixels.shape[:2]
     placement = Placement(height, width, model.height_px, model.width_px, model.fit)
-    return placement.image_to_input(pixels, model.interpolation)
+    return placement.image_to_input(pixels, model.interpolation), placement
 
 
 class Preparation:
@@ -73,6 +75,7 @@ class Preparation:
         self._max_pixels = max_pixels
         self._done = done
         self._pixels = np.empty((len(files), *model.image_shape), np.uint8)
+        self._placements: dict[int, Placement] = {}
         self._errors: dict[int, LooplineError] = {}
         self._left = len(files)
         self._lock = threading.Lock()
@@ -85,7 +88,9 @@ class Preparation:
 
     def _prepare(self, index: int) -> None:
         try:
-            self._pixels[index] = prepare(self._files[index], self._model, self._max_pixels)
+            self._pixels[index], self._placements[index] = prepare(
+                self._files[index], self._model, self._max_pixels
+            )
         except LooplineError as error:
             self._errors[index] = error
         except Exception as error:  # a decoder's bug must not leave the request waiting
@@ -100,6 +105,6 @@ class Preparation:
         pixels = self._pixels
         if self._errors:
             pixels = pixels[[index not in self._errors for index in range(len(pixels))]]
-        return Prepared(
-            pixels, dict(sorted(self._errors.items())), time.perf_counter_ns() - self._started_ns
-        )
+        placements = [place for _, place in sorted(self._placements.items())]
+        errors = dict(sorted(self._errors.items()))
+        return Prepared(pixels, placements, errors, time.perf_counter_ns() - self._started_ns)

@@ -11,17 +11,16 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, InvalidStateError
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from loopline.errors import LooplineError, Rejected
+from loopline.vision.geometry import Placement
 from services.inference.adapters.batching import ClosedError, Inferred
 from services.inference.adapters.preprocessing import Preparation, Prepared
 from services.inference.adapters.repository import ModelRepository
 from services.inference.adapters.servable import Servable
 from services.inference.adapters.statistics import RequestTimes
 from services.inference.domain.admission import Limits, Retired
-from services.inference.domain.model import ModelVersion
-from services.inference.domain.tensors import EncodedImages, Payload
+from services.inference.domain.model import INPUT
+from services.inference.domain.tensors import EncodedImages, Payload, Tensors
 
 FIND_ATTEMPTS = 3
 
@@ -36,6 +35,7 @@ class Job:
         tolerant: Whether the images beside a bad one are answered.
         future: Its answer: a row for each image without an error.
         errors: What is wrong with the others, by index; only where it is tolerant.
+        placements: How each image with an answer sat in the input; None where pixels came.
     """
 
     servable: Servable
@@ -44,6 +44,7 @@ class Job:
     started_ns: int
     future: Future[Inferred] = field(default_factory=Future)
     errors: dict[int, LooplineError] = field(default_factory=dict)
+    placements: list[Placement] | None = None
     input_ns: int = 0
 
     def cancel(self) -> None:
@@ -56,7 +57,7 @@ class Job:
         times = RequestTimes(
             total_ns, inferred.queue_ns, self.input_ns, inferred.infer_ns, output_ns
         )
-        self.servable.statistics.answered(times, len(inferred.probabilities), now_ms)
+        self.servable.statistics.answered(times, inferred.count, now_ms)
 
     def failed(self) -> None:
         """Count it as failed."""
@@ -81,7 +82,7 @@ class Scheduler:
         self,
         name: str,
         version: str,
-        payload_for: Callable[[ModelVersion], Payload],
+        payload_for: Callable[[Servable], Payload],
         *,
         tolerant: bool = False,
     ) -> Job:
@@ -90,7 +91,7 @@ class Scheduler:
         Args:
             name: The model.
             version: A number, an alias, or empty for the champion.
-            payload_for: Returns the request's images for the model version that was found.
+            payload_for: Returns what the request holds for the servable that was found.
             tolerant: Answer the images beside a bad one; otherwise one bad image fails the request.
 
         Raises:
@@ -103,7 +104,7 @@ class Scheduler:
             started_ns = time.perf_counter_ns()
             servable = self._repository.find(name, version)
             try:
-                return self._start(servable, payload_for(servable.model), tolerant, started_ns)
+                return self._start(servable, payload_for(servable), tolerant, started_ns)
             except Retired:
                 if attempt == FIND_ATTEMPTS - 1:
                     raise
@@ -123,7 +124,7 @@ class Scheduler:
             )
             preparation.start(self._pool)
         else:
-            servable.batcher.submit(payload.pixels, job.future)
+            servable.batcher.submit(payload, job.future)
         return job
 
 
@@ -135,11 +136,11 @@ def _prepared(job: Job, prepared: Prepared) -> None:
             index, error = next(iter(prepared.errors.items()))
             job.future.set_exception(Rejected(f"image {index}: {error.message}"))
             return
-        job.errors = prepared.errors
-        if len(prepared.pixels) == 0:
-            nothing = np.empty((0, len(job.servable.model.classes)), np.float32)
-            job.future.set_result(Inferred(nothing, 0, 0))
+        job.errors, job.placements = prepared.errors, prepared.placements
+        count = len(prepared.pixels)
+        if count == 0:
+            job.future.set_result(Inferred({}, 0, 0, 0))
         elif not job.future.cancelled():
-            job.servable.batcher.submit(prepared.pixels, job.future)
+            job.servable.batcher.submit(Tensors({INPUT: prepared.pixels}, count), job.future)
     except (InvalidStateError, ClosedError):
         pass  # the client cancelled meanwhile

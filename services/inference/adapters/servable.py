@@ -6,6 +6,7 @@ from services.inference.adapters.batching import Batcher
 from services.inference.adapters.engine import OnnxEngine
 from services.inference.adapters.statistics import Statistics
 from services.inference.domain.admission import Admission
+from services.inference.domain.answers import outputs_of
 from services.inference.domain.model import ModelVersion
 
 
@@ -24,9 +25,11 @@ class Servable:
     ) -> None:
         self.model = model
         self.engine = engine
-        self.max_batch = max_batch
+        self.signature = engine.signature
+        self.outputs = outputs_of(model, engine.signature)
+        self.max_batch = max_batch if engine.signature.batches else 1
         self.statistics = Statistics()
-        self.batcher = Batcher(engine.run, max_batch, self.statistics, str(model.key))
+        self.batcher = Batcher(engine.run, self.max_batch, self.statistics, str(model.key))
         self.admission = Admission(admitted_images, self.batcher.close)
 
     def retire(self) -> None:

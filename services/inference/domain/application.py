@@ -8,7 +8,7 @@ run never mix their chunks, both are right, and the commit log keeps the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import orjson
 
 from loopline.digests import canonical_json, digest_of
 from loopline.errors import Rejected
+from loopline.store.shapes import Shape, shape_document
 
 CHUNK_ITEMS: Final = 256
 NAME_LENGTH_MAX: Final = 63
@@ -120,12 +121,14 @@ class Scored:
 
     Args:
         asset: The asset.
-        scores: Per class in the model's order; empty if it could not be predicted.
+        scores: A classifier's, per class in the model's order; empty for other tasks.
+        shapes: What any other model found.
         reason: Why it could not be; empty if it was.
     """
 
     asset: str
     scores: tuple[float, ...] = ()
+    shapes: tuple[Shape, ...] = ()
     reason: str = ""
 
 
@@ -149,13 +152,7 @@ def slices(assets: Iterable[str], size: int) -> list[list[str]]:
 
 def to_lines(results: Sequence[Scored]) -> bytes:
     """Return a chunk's results as JSON lines."""
-    lines: list[Mapping[str, object]] = [
-        {"asset": one.asset, "reason": one.reason}
-        if one.reason
-        else {"asset": one.asset, "scores": one.scores}
-        for one in results
-    ]
-    return b"\n".join(map(canonical_json, lines))
+    return b"\n".join(canonical_json(_line(one)) for one in results)
 
 
 def from_lines(data: bytes) -> list[Scored]:
@@ -167,8 +164,26 @@ def from_lines(data: bytes) -> list[Scored]:
     try:
         documents = [orjson.loads(line) for line in data.splitlines()]
         return [
-            Scored(one["asset"], tuple(one.get("scores", ())), one.get("reason", ""))
+            Scored(
+                one["asset"],
+                tuple(one.get("scores", ())),
+                tuple(map(_shape, one.get("shapes", ()))),
+                one.get("reason", ""),
+            )
             for one in documents
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Rejected(f"the results of a chunk cannot be read: {error}") from error
+
+
+def _line(one: Scored) -> dict[str, Any]:
+    if one.reason:
+        return {"asset": one.asset, "reason": one.reason}
+    if one.scores:
+        return {"asset": one.asset, "scores": one.scores}
+    return {"asset": one.asset, "shapes": [shape_document(shape) for shape in one.shapes]}
+
+
+def _shape(document: dict[str, Any]) -> Shape:
+    lists = {name: tuple(v) for name, v in document.items() if isinstance(v, list)}
+    return Shape(**{**document, **lists})

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 INPUT = "image"
 PROBABILITIES, CLASS, CONFIDENCE = "probabilities", "class", "confidence"
-OUTPUTS = (PROBABILITIES, CLASS, CONFIDENCE)
+BOXES, SCORES, LABELS, MASK = "boxes", "scores", "labels", "mask"
+CLASSIFICATION, DETECTION, SEGMENTATION = "classification", "detection", "segmentation"
+TENSORS = "tensors"
+"""The task of a graph that is not one of ours: its own tensors go in and come out."""
+IMAGE_TASKS = (CLASSIFICATION, DETECTION, SEGMENTATION)
+GRAPH_OUTPUTS: Mapping[str, Mapping[str, int]] = {
+    CLASSIFICATION: {PROBABILITIES: 2},
+    DETECTION: {BOXES: 3, SCORES: 2, LABELS: 2},
+    SEGMENTATION: {MASK: 3, CONFIDENCE: 3},
+}
+"""What a graph of each task must give, with the number of axes (docs/adding-a-recipe.md)."""
 ONNX_FILE = "model.onnx"
 CHAMPION = "champion"
 """The alias whose target answers where a client names no version."""
@@ -28,6 +39,7 @@ class ModelVersion:
         onnx_digest: Object digest of its ONNX file.
         onnx_size_bytes: The file's size, taken for what it occupies in memory.
         fit: "stretch" or "letterbox": how an image sits in the input.
+        task: One of `IMAGE_TASKS`, or `TENSORS`, which has no classes and no image size.
     """
 
     name: str
@@ -41,6 +53,7 @@ class ModelVersion:
     onnx_digest: str
     onnx_size_bytes: int
     fit: str = "stretch"
+    task: str = CLASSIFICATION
 
     @property
     def key(self) -> VersionKey:
@@ -51,6 +64,36 @@ class ModelVersion:
     def image_shape(self) -> tuple[int, int, int]:
         """Shape of one input image: (height, width, channels)."""
         return (self.height_px, self.width_px, self.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A tensor that a graph takes or gives.
+
+    Args:
+        name: Its name.
+        datatype: The protocol's spelling: "FP32", "BYTES".
+        shape: -1 where any size will do; the first axis is the batch.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a loaded graph takes and gives.
+
+    Args:
+        inputs: In the graph's order.
+        outputs: In the graph's order.
+        batches: Whether rows of several requests may go into one execution.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    batches: bool = True
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -7,22 +7,40 @@ they are not. How they travel (protobuf, shared memory) is the adapters' busines
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from loopline.errors import Rejected
-from services.inference.domain.model import INPUT, OUTPUTS, ModelVersion
+from services.inference.domain.model import INPUT, TENSORS, ModelVersion, Signature, TensorSpec
 
+Array = npt.NDArray[Any]  # of any datatype of the protocol
+Arrays = Mapping[str, Array]
 UInt8Batch = npt.NDArray[np.uint8]
 FloatBatch = npt.NDArray[np.float32]
+Buffer = bytes | memoryview
 
 _LENGTH: Final = struct.Struct("<I")
-BYTES, UINT8, FP32 = "BYTES", "UINT8", "FP32"
+BYTES, UINT8, FP32, INT64 = "BYTES", "UINT8", "FP32", "INT64"
+DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype("<u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("<i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+"""The protocol's datatypes of fixed size as numpy has them; BF16 has no equal there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +52,13 @@ class InputTensor:
         datatype: The protocol's spelling: "UINT8", "BYTES".
         shape: Its shape.
         elements: Its elements: raw little-endian bytes (BYTES elements each preceded by 4 bytes of
-            length), or a sequence of `bytes` or integers where they came typed.
+            length), or a sequence of `bytes` or numbers where they came typed.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
-    elements: bytes | Sequence[bytes | int]
+    elements: Buffer | Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,51 +74,89 @@ class EncodedImages:
 
 
 @dataclass(frozen=True, slots=True)
-class PixelBatch:
-    """Images as the network takes them: `(N, H, W, C)` uint8."""
+class Tensors:
+    """Rows as the graph takes them.
 
-    pixels: UInt8Batch
+    Args:
+        feeds: An array per input of the graph.
+        count: Rows, where the graph batches them; else 1.
+    """
 
-    @property
-    def count(self) -> int:
-        """How many."""
-        return int(self.pixels.shape[0])
-
-
-Payload = EncodedImages | PixelBatch
+    feeds: Arrays
+    count: int
 
 
-def payload_of(inputs: Sequence[InputTensor], model: ModelVersion, max_images: int) -> Payload:
-    """Return the images in a request's tensors.
+Payload = EncodedImages | Tensors
+
+
+def payload_of(
+    inputs: Sequence[InputTensor], model: ModelVersion, signature: Signature, max_images: int
+) -> Payload:
+    """Return what a request's tensors hold for a model.
 
     Raises:
         Rejected: They are not what the model takes; the message names the tensor and what is
             expected.
     """
+    if model.task == TENSORS:
+        return _tensors(inputs, signature, max_images)
     tensor = _only_input(inputs)
     if tensor.datatype == BYTES:
         return EncodedImages(_files(tensor, max_images))
     if tensor.datatype == UINT8:
-        return PixelBatch(_pixels(tensor, model, max_images))
+        pixels = _pixels(tensor, model, max_images)
+        return Tensors({INPUT: pixels}, len(pixels))
     raise Rejected(
         f"input {INPUT!r} has datatype {tensor.datatype or 'none'}: expected UINT8 pixels "
         f"or BYTES (encoded images)"
     )
 
 
-def requested_outputs(names: Sequence[str]) -> tuple[str, ...]:
+def requested_outputs(
+    names: Sequence[str], outputs: Sequence[TensorSpec]
+) -> tuple[TensorSpec, ...]:
     """Return the outputs to give: those named, in that order, or all.
 
     Raises:
         Rejected: One of them does not exist.
     """
+    known = {spec.name: spec for spec in outputs}
     for name in names:
-        if name not in OUTPUTS:
-            raise Rejected(f"there is no output {name!r}: there are {', '.join(OUTPUTS)}")
-    return tuple(dict.fromkeys(names)) or OUTPUTS
+        if name not in known:
+            raise Rejected(f"there is no output {name!r}: there are {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(names)) or tuple(outputs)
 
 
-def split_raw_bytes(data: bytes, count: int, name: str = INPUT) -> tuple[bytes, ...]:
+def array_of(tensor: InputTensor, spec: TensorSpec) -> Array:
+    """Return a tensor as an array; raw bytes are not copied.
+
+    Raises:
+        Rejected: Its datatype, shape or number of elements is not what the graph takes.
+    """
+    if tensor.datatype != spec.datatype:
+        raise Rejected(
+            f"input {spec.name!r} has datatype {tensor.datatype or 'none'}: "
+            f"expected {spec.datatype}"
+        )
+    if not _fits(tensor.shape, spec.shape):
+        raise Rejected(
+            f"input {spec.name!r} has shape {list(tensor.shape)}: expected {_shown(spec.shape)}"
+        )
+    if spec.datatype == BYTES:
+        return _byte_strings(tensor)
+    dtype = DTYPES[spec.datatype]
+    if isinstance(tensor.elements, Buffer):
+        expected = prod(tensor.shape) * dtype.itemsize
+        if len(tensor.elements) != expected:
+            raise Rejected(
+                f"input {spec.name!r} has {len(tensor.elements)} bytes, its shape "
+                f"{list(tensor.shape)} of {spec.datatype} takes {expected}"
+            )
+        return np.frombuffer(tensor.elements, dtype).reshape(tensor.shape)
+    return _typed(tensor, dtype)
+
+
+def split_raw_bytes(data: Buffer, count: int, name: str = INPUT) -> tuple[bytes, ...]:
     """Return the elements of a raw BYTES tensor.
 
     Raises:
@@ -121,7 +177,7 @@ def split_raw_bytes(data: bytes, count: int, name: str = INPUT) -> tuple[bytes, 
                 f"input {name!r}: element {len(elements)} claims {size} bytes, "
                 f"{len(data) - start} are left"
             )
-        elements.append(data[start:offset])
+        elements.append(bytes(data[start:offset]))
     if len(elements) != count or offset != len(data):
         raise Rejected(
             f"input {name!r}: its raw bytes hold {len(elements)} elements and {len(data) - offset} "
@@ -137,6 +193,66 @@ def join_raw_bytes(elements: Sequence[bytes]) -> bytes:
     b'\x03\x00\x00\x00cat'
     """
     return b"".join(_LENGTH.pack(len(element)) + element for element in elements)
+
+
+def _tensors(inputs: Sequence[InputTensor], signature: Signature, max_rows: int) -> Tensors:
+    specs = {spec.name: spec for spec in signature.inputs}
+    given = {tensor.name: tensor for tensor in inputs}
+    for tensor in inputs:
+        if tensor.name not in specs:
+            raise Rejected(f"there is no input {tensor.name!r}: the model takes {', '.join(specs)}")
+    if len(given) != len(inputs) or len(given) != len(specs):
+        raise Rejected(f"the model takes {', '.join(specs)}, once each")
+    feeds = {name: array_of(given[name], spec) for name, spec in specs.items()}
+    if not signature.batches:
+        return Tensors(feeds, 1)
+    counts = {len(array) for array in feeds.values()}
+    if len(counts) != 1:
+        raise Rejected(f"the inputs have different batch sizes: {sorted(counts)}")
+    (count,) = counts
+    _check_count(count, max_rows)
+    return Tensors(feeds, count)
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    return len(shape) == len(wanted) and all(
+        have == want or (want == -1 and have >= 0) for have, want in zip(shape, wanted, strict=True)
+    )
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return "[" + ", ".join("any" if size == -1 else str(size) for size in shape) + "]"
+
+
+def _byte_strings(tensor: InputTensor) -> Array:
+    count = prod(tensor.shape)
+    if isinstance(tensor.elements, Buffer):
+        elements: Sequence[Any] = split_raw_bytes(tensor.elements, count, tensor.name)
+    else:
+        elements = tensor.elements
+    if len(elements) != count:
+        raise Rejected(
+            f"input {tensor.name!r} has {len(elements)} elements, its shape says {count}"
+        )
+    array = np.empty(count, object)
+    array[:] = elements
+    return array.reshape(tensor.shape)
+
+
+def _typed(tensor: InputTensor, dtype: np.dtype[Any]) -> Array:
+    expected = prod(tensor.shape)
+    if len(tensor.elements) != expected:
+        raise Rejected(
+            f"input {tensor.name!r} has {len(tensor.elements)} elements, its shape "
+            f"{list(tensor.shape)} takes {expected}"
+        )
+    values = np.asarray(tensor.elements)
+    if dtype.kind in "iu" and expected:
+        bounds = np.iinfo(dtype)
+        if values.min() < bounds.min or values.max() > bounds.max:
+            worst = values.max() if values.max() > bounds.max else values.min()
+            raise Rejected(f"input {tensor.name!r} of {tensor.datatype} holds the value {worst}")
+    return values.astype(dtype).reshape(tensor.shape)
 
 
 def _only_input(inputs: Sequence[InputTensor]) -> InputTensor:
@@ -163,7 +279,7 @@ def _files(tensor: InputTensor, max_images: int) -> tuple[bytes, ...]:
             "expected [N] or [N, 1], an encoded image each"
         )
     _check_count(shape[0], max_images)
-    if isinstance(tensor.elements, bytes):
+    if isinstance(tensor.elements, Buffer):
         return split_raw_bytes(tensor.elements, shape[0])
     files = tuple(element for element in tensor.elements if isinstance(element, bytes))
     if len(files) != shape[0]:
@@ -184,9 +300,6 @@ def _pixels(tensor: InputTensor, model: ModelVersion, max_images: int) -> UInt8B
             f"input {INPUT!r} has {len(tensor.elements)} elements, its shape {list(tensor.shape)} "
             f"takes {expected_bytes}"
         )
-    if isinstance(tensor.elements, bytes):
+    if isinstance(tensor.elements, Buffer):
         return np.frombuffer(tensor.elements, np.uint8).reshape(tensor.shape)
-    values = np.asarray(tensor.elements, np.uint32)
-    if values.max() > 255:
-        raise Rejected(f"input {INPUT!r} of UINT8 holds the value {values.max()}")
-    return values.astype(np.uint8).reshape(tensor.shape)
+    return _typed(tensor, DTYPES[UINT8])

@@ -11,7 +11,7 @@ import pytest
 
 from services.inference.adapters.batching import Batcher, ClosedError, Inferred
 from services.inference.adapters.statistics import Statistics
-from services.inference.domain.tensors import FloatBatch, UInt8Batch
+from services.inference.domain.tensors import Array, Arrays, Tensors
 
 TIMEOUT_S = 10.0
 
@@ -25,14 +25,15 @@ class GatedEngine:
         self._gate = threading.Semaphore(0)
         self.poison: int | None = None
 
-    def run(self, pixels: UInt8Batch) -> FloatBatch:
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        pixels = feeds["image"]
         self.entered.release()
         assert self._gate.acquire(timeout=TIMEOUT_S)
         self.batches.append(len(pixels))
         values = pixels[:, 0, 0, 0].astype(np.float32)
         if self.poison is not None and self.poison in values:
             raise RuntimeError("poisoned")
-        return values[:, None]
+        return {"probabilities": values[:, None]}
 
     def open(self, batches: int = 1000) -> None:
         self._gate.release(batches)
@@ -58,12 +59,12 @@ def batcher(engine: GatedEngine) -> Iterator[Batcher]:
 def ask(batcher: Batcher, *values: int) -> Future[Inferred]:
     future: Future[Inferred] = Future()
     pixels = np.array(values, np.uint8).reshape(-1, 1, 1, 1)
-    batcher.submit(pixels, future)
+    batcher.submit(Tensors({"image": pixels}, len(pixels)), future)
     return future
 
 
 def answer(future: Future[Inferred]) -> list[int]:
-    return [int(value) for value in future.result(TIMEOUT_S).probabilities[:, 0]]
+    return [int(value) for value in future.result(TIMEOUT_S).outputs["probabilities"][:, 0]]
 
 
 def test_requests_that_queue_while_the_engine_is_busy_run_together(

@@ -14,6 +14,7 @@ from loopline.errors import Rejected
 from loopline.names import validate_name
 from loopline.store.items import Item, Shape
 from services.inference.domain.admission import Admission, Exhausted, Retired
+from services.inference.domain.answers import outputs_of
 from services.inference.domain.application import (
     ApplicationPlan,
     Scored,
@@ -24,13 +25,13 @@ from services.inference.domain.application import (
     to_lines,
 )
 from services.inference.domain.classification import likeliest, prediction
-from services.inference.domain.model import ModelVersion, VersionKey
+from services.inference.domain.model import ModelVersion, Signature, TensorSpec, VersionKey
 from services.inference.domain.residency import Budget, Resident, to_unload
 from services.inference.domain.selection import Selection
 from services.inference.domain.tensors import (
     EncodedImages,
     InputTensor,
-    PixelBatch,
+    Tensors,
     join_raw_bytes,
     payload_of,
     requested_outputs,
@@ -39,26 +40,32 @@ from services.inference.domain.tensors import (
 
 MODEL = ModelVersion("colours", 1, "d" * 64, ("red", "green"), 2, 3, 1, "area", "e" * 64, 100)
 PIXELS = bytes(range(6))
+SIGNATURE = Signature(
+    (TensorSpec("image", "UINT8", (-1, 2, 3, 1)),),
+    (TensorSpec("probabilities", "FP32", (-1, 2)), TensorSpec("logits", "FP32", (-1, 2))),
+)
 
 
 # --- tensors
 
 
 def test_raw_and_typed_pixels_are_the_same() -> None:
-    raw = payload_of([InputTensor("image", "UINT8", (1, 2, 3, 1), PIXELS)], MODEL, 8)
-    typed = payload_of([InputTensor("image", "UINT8", (1, 2, 3, 1), list(PIXELS))], MODEL, 8)
-    assert isinstance(raw, PixelBatch)
-    assert isinstance(typed, PixelBatch)
-    assert np.array_equal(raw.pixels, typed.pixels)
-    assert raw.pixels.shape == (1, 2, 3, 1)
+    raw = payload_of([InputTensor("image", "UINT8", (1, 2, 3, 1), PIXELS)], MODEL, SIGNATURE, 8)
+    typed = payload_of(
+        [InputTensor("image", "UINT8", (1, 2, 3, 1), list(PIXELS))], MODEL, SIGNATURE, 8
+    )
+    assert isinstance(raw, Tensors)
+    assert isinstance(typed, Tensors)
+    assert np.array_equal(raw.feeds["image"], typed.feeds["image"])
+    assert raw.feeds["image"].shape == (1, 2, 3, 1)
 
 
 @pytest.mark.parametrize("shape", [(2,), (2, 1)])
 def test_encoded_images_come_as_bytes_with_or_without_a_second_axis(shape: tuple[int, ...]) -> None:
     raw = InputTensor("image", "BYTES", shape, join_raw_bytes([b"one", b""]))
-    assert payload_of([raw], MODEL, 8) == EncodedImages((b"one", b""))
+    assert payload_of([raw], MODEL, SIGNATURE, 8) == EncodedImages((b"one", b""))
     typed = InputTensor("image", "BYTES", shape, [b"one", b""])
-    assert payload_of([typed], MODEL, 8) == EncodedImages((b"one", b""))
+    assert payload_of([typed], MODEL, SIGNATURE, 8) == EncodedImages((b"one", b""))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +130,7 @@ def test_tensors_that_the_model_does_not_take_are_refused_with_what_it_takes(
     tensors: list[InputTensor], message: str
 ) -> None:
     with pytest.raises(Rejected, match=message):
-        payload_of(tensors, MODEL, 8)
+        payload_of(tensors, MODEL, SIGNATURE, 8)
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=8))
@@ -155,10 +162,15 @@ def test_raw_bytes_that_do_not_add_up_are_refused(data: bytes, message: str) -> 
 
 
 def test_outputs_are_those_asked_for_in_that_order_or_all() -> None:
-    assert requested_outputs([]) == ("probabilities", "class", "confidence")
-    assert requested_outputs(["class", "probabilities", "class"]) == ("class", "probabilities")
+    specs = outputs_of(MODEL, SIGNATURE)
+
+    def names(asked: list[str]) -> list[str]:
+        return [spec.name for spec in requested_outputs(asked, specs)]
+
+    assert names([]) == ["probabilities", "class", "confidence"]
+    assert names(["class", "probabilities", "class"]) == ["class", "probabilities"]
     with pytest.raises(Rejected, match="no output 'boxes'"):
-        requested_outputs(["boxes"])
+        names(["boxes"])
 
 
 # --- classification

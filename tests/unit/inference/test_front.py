@@ -34,7 +34,7 @@ from loopline.testing.onnx_models import (
 )
 from services.inference.adapters.grpc_server import GrpcOptions, GrpcServer
 from services.inference.domain.admission import Limits
-from services.inference.domain.tensors import join_raw_bytes, split_raw_bytes
+from services.inference.domain.tensors import Array, Arrays, join_raw_bytes, split_raw_bytes
 from services.inference.service import Inference
 from tests.unit.inference.conftest import Client
 
@@ -297,10 +297,10 @@ async def test_a_deadline_frees_its_place(
     busy, gate = threading.Event(), threading.Event()
     run = servable.batcher._run
 
-    def slow(batch: np.ndarray) -> np.ndarray:
+    def slow(feeds: Arrays) -> dict[str, Array]:
         busy.set()
         assert gate.wait(20)
-        return run(batch)
+        return run(feeds)
 
     servable.batcher._run = slow
     first = asyncio.create_task(client.infer(raw_request("UINT8", [1, 8, 8, 3], pixels("red"))))
