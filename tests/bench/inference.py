@@ -97,13 +97,15 @@ def cases() -> list[Case]:
     model = version(server.PHOTO_SHAPE)
 
     def decode_and_run() -> object:
-        return photo.run(np.stack([prepare(jpeg, model, PIXELS_MAX) for _ in range(BATCH)]))
+        return photo.run(
+            {"image": np.stack([prepare(jpeg, model, PIXELS_MAX)[0] for _ in range(BATCH)])}
+        )
 
     return [
         Case("tiny network", "tiny", "UINT8", digit.shape, digit.tobytes(),
-             lambda: tiny.run(np.repeat(digit, BATCH, 0)), 2_400),
+             lambda: tiny.run({"image": np.repeat(digit, BATCH, 0)}), 2_400),
         Case("224 x 224 pixels", "photo", "UINT8", image.shape, image.tobytes(),
-             lambda: photo.run(np.repeat(image, BATCH, 0)), 480),
+             lambda: photo.run({"image": np.repeat(image, BATCH, 0)}), 480),
         Case("JPEG 640 x 480", "photo", "BYTES", [1], join_raw_bytes([jpeg]), decode_and_run, 240),
     ]  # fmt: skip
 
@@ -183,7 +185,8 @@ async def bulk() -> Entry:
             before = time.process_time()
             for start in range(0, BULK_IMAGES, BATCH):
                 some = [files[(start + i) % len(files)] for i in range(BATCH)]
-                engine.run(np.stack([prepare(file, model, PIXELS_MAX) for file in some]))
+                pixels = [prepare(file, model, PIXELS_MAX)[0] for file in some]
+                engine.run({"image": np.stack(pixels)})
             ratios.append((time.process_time() - before) / spent)
     servable.retire()
     objects.close()
