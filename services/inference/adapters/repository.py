@@ -91,6 +91,7 @@ class ModelRepository:
         self._following: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._loading: dict[VersionKey, asyncio.Task[Servable]] = {}
         self._failures: OrderedDict[VersionKey, tuple[float, LooplineError]] = OrderedDict()
+        self._held: set[str] = set()  # models a client unloaded: refused until loaded or moved
 
     async def follow(self, target: AliasTarget) -> None:
         """Make an alias point to a version, once that is loaded; return when it does or cannot.
@@ -121,6 +122,8 @@ class ModelRepository:
             Transient: It cannot be loaded now.
         """
         key = self.resolve(name, version)
+        if name in self._held:
+            raise Transient(f"{name} was unloaded: load it again, or move an alias of it")
         servable = self.resident(key)
         if servable is not None:
             return servable
@@ -134,6 +137,33 @@ class ModelRepository:
             raise
         except Rejected as error:  # a broken version is not the client's fault
             raise Transient(f"{key} cannot be served: {error.message}", model=name) from error
+
+    def load_model(self, name: str) -> None:
+        """Load a model's champion, and serve the model again if it was unloaded. Blocks.
+
+        Raises:
+            NotFound: It has no champion.
+            Transient: That cannot be loaded now.
+        """
+        self._held.discard(name)
+        self.find(name)
+
+    def unload_model(self, name: str) -> None:
+        """Let every version of a model go, and refuse it until it is loaded or an alias moves.
+
+        Requests inside are still answered. Applications to datasets load what they need.
+
+        Raises:
+            NotFound: Nothing of it is loaded, and no alias of it is known.
+        """
+        with self._lock:
+            found = [self._loaded.pop(key) for key in list(self._loaded) if key.model == name]
+        if not found and not any(model == name for model, _ in self._wanted):
+            raise NotFound(f"there is no model {name!r}", model=name)
+        self._held.add(name)
+        for servable in found:
+            log.info("model_unloaded", model=name, version=servable.model.version)
+            servable.retire()
 
     def resolve(self, name: str, version: str = "") -> VersionKey:
         """Return the version that a name and a version, alias or nothing mean.
@@ -229,6 +259,7 @@ class ModelRepository:
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
                 attempt += 1
         self._served[alias] = target.key
+        self._held.discard(target.model)
         log.info(
             "alias_followed",
             alias="/".join(alias),
