@@ -21,11 +21,14 @@ from loopline.contracts.ingest.v1.ingest_pb2 import (
     JoinImport,
 )
 from loopline.contracts.labeling.v1.labeling_pb2 import (
+    ItemReviewed,
     JobState,
     LabelingJobCommitted,
     LabelsSubmitted,
     NotificationSent,
     OpenLabelingJob,
+    SendNotification,
+    Verdict,
 )
 from loopline.contracts.lineage.v1.lineage_pb2 import (
     Actor,
@@ -88,6 +91,7 @@ __all__ = [
     "ImportChunk",
     "ImportImages",
     "ImportRules",
+    "ItemReviewed",
     "JobState",
     "JoinImport",
     "JoinPredictions",
@@ -111,8 +115,10 @@ __all__ = [
     "RunKind",
     "RunState",
     "RunningWork",
+    "SendNotification",
     "Shape",
     "TrainModel",
     "TrainingProgress",
     "TreeRef",
+    "Verdict",
 ]

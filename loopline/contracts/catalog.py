@@ -23,6 +23,8 @@ DEFAULT_POOL = "default"
 MAX_EVENT_BYTES = 1_000_000  # nats-server's own default payload limit is 1 MiB
 BACKOFF_S = (1.0, 5.0, 15.0, 60.0, 300.0)
 """Delays between deliveries of a message whose handler failed; the last one repeats."""
+AGENTS = ("trainer", "inference")
+"""Services whose processes report as agents: they run on whatever machines there are."""
 SERVICES = ("ingest", "annotate", "trainer", "inference", "router", "lineage", "console")
 
 
@@ -103,6 +105,10 @@ class Event(Generic[M]):
         suffix = f"_{pool}" if "pool" in self.tokens else ""
         return f"{workspace}_{service}_{self.key}{suffix}"
 
+    def by_name(self, service: str) -> bool:
+        """Tell whether one worker of `service` can be sent this, with its name for the pool."""
+        return service == "trainer" and "pool" in self.tokens
+
     def consumed_by(self, service: str) -> Durable:
         """Return the durable of `service`; KeyError if it does not consume this event."""
         for durable in self.durables:
@@ -113,6 +119,8 @@ class Event(Generic[M]):
 
 LONG = 30.0
 """`ack_wait_s` of work that heartbeats: how soon a killed worker's message is taken up again."""
+AGENT = 20.0
+"""The same for agents: within 30 s of an agent's end its run goes on elsewhere."""
 
 DATASET_COMMITTED = Event(
     "dataset_committed",
@@ -187,6 +195,15 @@ LABELS_SUBMITTED = Event(
     (Durable("annotate"),),
     "A labeler submitted the annotations of one item.",
 )
+ITEM_REVIEWED = Event(
+    "item_reviewed",
+    c.ItemReviewed,
+    "loopline.{workspace}.review.{job}.{asset}.reviewed",
+    Stream.COMMITS,
+    ("annotate",),
+    (),
+    "A reviewer accepted the annotations of one item, or sent them back.",
+)
 DELIVERY_COMMITTED = Event(
     "delivery_committed",
     c.DeliveryCommitted,
@@ -238,7 +255,7 @@ TRAIN_MODEL = Event(
     "loopline.{workspace}.cmd.train.{pool}",
     Stream.WORK,
     ("router", "user", "external"),
-    (Durable("trainer", ack_wait_s=LONG),),
+    (Durable("trainer", ack_wait_s=AGENT),),
     "Train a model on a dataset version.",
 )
 EVALUATE_MODEL = Event(
@@ -313,6 +330,15 @@ OPEN_LABELING_JOB = Event(
     (Durable("annotate", ack_wait_s=LONG),),
     "Open a labeling job over a list of items.",
 )
+SEND_NOTIFICATION = Event(
+    "send_notification",
+    c.SendNotification,
+    "loopline.{workspace}.cmd.notify.{pool}",
+    Stream.WORK,
+    ("annotate",),
+    (),
+    "Tell one receiver of a labeling job's commit: a webhook, an address, a chat.",
+)
 RUN_CHANGED = Event(
     "run_changed",
     c.RunChanged,
@@ -347,7 +373,7 @@ NOTIFICATION_SENT = Event(
     Stream.EVENTS,
     ("annotate",),
     (),
-    "A webhook was called, or given up.",
+    "A receiver was told of a labeling job, or given up.",
 )
 AGENT_REPORTED = Event(
     "agent_reported",

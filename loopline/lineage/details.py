@@ -17,6 +17,7 @@ from loopline.contracts import (
     Evaluation,
     EvaluationCommitted,
     FlowCommitted,
+    ItemReviewed,
     JobState,
     LabelingJobCommitted,
     LabelsSubmitted,
@@ -24,6 +25,7 @@ from loopline.contracts import (
     PredictionsCommitted,
     Run,
     RunKind,
+    Verdict,
 )
 from loopline.lineage.model import artefact_id
 
@@ -167,6 +169,12 @@ def _told_of_labels(message: LabelsSubmitted) -> Told:
     return {"shapes": len(message.shapes), "spent_s": message.spent_s}, details
 
 
+def _told_of_review(message: ItemReviewed) -> Told:
+    verdict = Verdict.Name(message.verdict).removeprefix("VERDICT_").lower()
+    details = {"job": message.job, "asset": message.asset, "reviewer": message.reviewer}
+    return {"spent_s": message.spent_s}, {**details, "verdict": verdict, "comment": message.comment}
+
+
 def _told_of_delivery(message: DeliveryCommitted) -> Told:
     figures: dict[str, float] = {
         "delivered": message.delivered,
@@ -189,6 +197,7 @@ _TELLERS: dict[type[Message], Callable[[Any], Told]] = {
     PredictionsCommitted: _told_of_predictions,
     LabelingJobCommitted: _told_of_job,
     LabelsSubmitted: _told_of_labels,
+    ItemReviewed: _told_of_review,
     DeliveryCommitted: _told_of_delivery,
     FlowCommitted: _told_of_flow,
 }

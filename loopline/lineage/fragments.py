@@ -16,6 +16,7 @@ from loopline.contracts import (
     ArtefactRef,
     Commit,
     DeliveryCommitted,
+    ItemReviewed,
     LabelingJobCommitted,
     LabelsSubmitted,
     PredictionsCommitted,
@@ -206,6 +207,9 @@ def _add_named(builder: _Builder, message: Message, own: str, at: str) -> None:
         builder.named(Ref("labeling_job", message.job), at, "job")
         if message.labeler:
             builder.input(Ref(LABELER, message.labeler), at, "labeler")
+    elif isinstance(message, ItemReviewed):
+        builder.named(Ref("labeling_job", message.job), at, "job")
+        builder.input(Ref(LABELER, message.reviewer), at, "reviewer")
     elif isinstance(message, DeliveryCommitted) and message.HasField("destination"):
         place = message.destination
         uri = bucket_uri(place.connection, place.bucket, place.prefix)

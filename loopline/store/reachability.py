@@ -58,8 +58,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
     # What a run made or read beside versions: drop reports, checkpoints, plans.
     c.ArtefactRef.DESCRIPTOR.full_name: (Rule("digest", FILES, _is_report),),
     c.PredictionsCommitted.DESCRIPTOR.full_name: (Rule("selection_digest", FILES),),
-    c.OpenLabelingJob.DESCRIPTOR.full_name: (Rule("items_digest", FILES),),
+    c.OpenLabelingJob.DESCRIPTOR.full_name: (
+        Rule("items_digest", FILES),
+        Rule("ground_truth_digest", FILES),
+    ),
     c.LabelsSubmitted.DESCRIPTOR.full_name: (Rule("asset", (Area.ASSETS,)),),
+    c.ItemReviewed.DESCRIPTOR.full_name: (Rule("asset", (Area.ASSETS,)),),
 }
 """By the full name of a message, wherever it stands in a commit."""
 

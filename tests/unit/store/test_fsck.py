@@ -304,6 +304,7 @@ def test_every_field_that_may_name_an_object_has_its_rule() -> None:
         c.PredictionsCommitted,
         c.LabelingJobCommitted,
         c.LabelsSubmitted,
+        c.ItemReviewed,
         c.DeliveryCommitted,
     ):
         fields = set(_digest_fields(message.DESCRIPTOR, set()))

@@ -26,6 +26,7 @@ class ArtefactKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ARTEFACT_KIND_REPORT: _ClassVar[ArtefactKind]
     ARTEFACT_KIND_EVALUATION: _ClassVar[ArtefactKind]
     ARTEFACT_KIND_TOKEN: _ClassVar[ArtefactKind]
+    ARTEFACT_KIND_REVIEW: _ClassVar[ArtefactKind]
 
 class RunKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -56,6 +57,7 @@ ARTEFACT_KIND_DELIVERY: ArtefactKind
 ARTEFACT_KIND_REPORT: ArtefactKind
 ARTEFACT_KIND_EVALUATION: ArtefactKind
 ARTEFACT_KIND_TOKEN: ArtefactKind
+ARTEFACT_KIND_REVIEW: ArtefactKind
 RUN_KIND_UNSPECIFIED: RunKind
 RUN_KIND_IMPORT: RunKind
 RUN_KIND_PREPROCESS: RunKind
