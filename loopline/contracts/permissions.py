@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from loopline.contracts import catalog
-from loopline.contracts.catalog import DEFAULT_POOL, EVENTS, Stream
+from loopline.contracts.catalog import DEFAULT_POOL, EVENTS, Event, Stream
 
 READABLE = (Stream.COMMITS, Stream.EVENTS)
 """The streams that every service may read; queues are read through durables only."""
@@ -22,9 +23,19 @@ class Permissions:
 
 
 def permissions(
-    service: str, pools: tuple[str, ...] = (DEFAULT_POOL,), workspace: str = "default"
+    service: str,
+    pools: tuple[str, ...] = (DEFAULT_POOL,),
+    workspace: str = "default",
+    agents: tuple[str, ...] = (),
 ) -> Permissions:
-    """Return what `service` may do ("user" and "external" are the SDK's and a customer's)."""
+    """Return what `service` may do ("user" and "external" are the SDK's and a customer's).
+
+    Args:
+        service: Which service.
+        pools: Whose commands its workers take.
+        workspace: The team's name space.
+        agents: Names under which its workers take commands sent to them alone.
+    """
     own = [event.subject(workspace) for event in EVENTS if service in event.publishers]
     reading = [subject for stream in READABLE for subject in _reading(stream)]
     consuming = [
@@ -32,7 +43,7 @@ def permissions(
         for event in EVENTS
         for durable in event.durables
         if durable.service == service
-        for pool in (pools if "pool" in event.tokens else (DEFAULT_POOL,))
+        for pool in _queues(event, service, pools, agents)
         for subject in _consuming(event.stream, event.durable_name(service, workspace, pool))
     ]
     publish = {*own, *reading, *consuming, "$JS.API.INFO"}
@@ -58,6 +69,14 @@ def permissions(
     if service in FOLLOWERS or service == "user":
         subscribe.append(f"{catalog.PREFIX}.{workspace}.>")
     return Permissions(tuple(sorted(publish)), tuple(subscribe))
+
+
+def _queues(
+    event: Event[Any], service: str, pools: tuple[str, ...], agents: tuple[str, ...]
+) -> tuple[str, ...]:
+    if "pool" not in event.tokens:
+        return (DEFAULT_POOL,)
+    return (*pools, *agents) if event.by_name(service) else pools
 
 
 def _reading(stream: Stream) -> list[str]:

@@ -117,12 +117,15 @@ class Credentials:
 
 
 def nats_users(
-    credentials: Credentials, workspace: str, pools: tuple[str, ...]
+    credentials: Credentials,
+    workspace: str,
+    pools: tuple[str, ...],
+    agents: tuple[str, ...] = (),
 ) -> tuple[NatsUser, ...]:
     """Return the users of the bus; `admin`, who declares streams, may do everything."""
     users = [NatsUser(ADMIN, credentials[ADMIN].password)]
     for name in (*SERVICES, USER, EXTERNAL):
-        allowed = permissions(name, pools, workspace)
+        allowed = permissions(name, pools, workspace, agents)
         users.append(NatsUser(name, credentials[name].password, allowed.publish, allowed.subscribe))
     return tuple(users)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loopline.contracts.catalog import DEFAULT_POOL, SERVICES
+from loopline.contracts.catalog import AGENTS, DEFAULT_POOL, SERVICES
 from loopline.embedded.errors import PlatformError
 from loopline.embedded.services import ServiceProcess
 from loopline.embedded.supervisor import BACKOFF_MAX_S
@@ -79,6 +79,10 @@ class PlatformOptions:
             raise PlatformError(
                 f"{self.host} can be reached from other machines: give an API token as well"
             )
+
+    def agents(self) -> tuple[str, ...]:
+        """Return the names of the workers that can be sent commands by name."""
+        return tuple(p.name for p in self.processes() if p.service in AGENTS)
 
     def processes(self) -> tuple[ServiceProcess, ...]:
         """Return every service process to run."""

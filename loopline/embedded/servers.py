@@ -54,7 +54,7 @@ class Servers:
         return NatsServer(
             folder=self.folder.nats,
             ports=self.ports,
-            users=nats_users(self.credentials, options.workspace, options.pools),
+            users=nats_users(self.credentials, options.workspace, options.pools, options.agents()),
             # The port makes the name this platform's own: readiness is of the process started here.
             name=f"loopline-{self.ports['nats']}",
         )
@@ -168,6 +168,7 @@ class Servers:
                 client.jetstream(),
                 self.options.workspace,
                 pools=self.options.pools,
+                agents=self.options.agents(),
                 ack_wait_s=self.options.ack_wait_s,
             )
         finally:

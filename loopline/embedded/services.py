@@ -103,6 +103,7 @@ class ServiceSurroundings:
             **THREADS,
             **import_path(),
             "LOOPLINE_WORKSPACE": endpoints.workspace,
+            "LOOPLINE_AGENT": process.name,
             "LOOPLINE_NATS_URL": endpoints.nats_url,
             "LOOPLINE_NATS_USER": process.service,
             "LOOPLINE_NATS_PASSWORD": secret.password,

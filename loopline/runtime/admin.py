@@ -44,7 +44,11 @@ def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
     if stream == Stream.COMMITS:
         return common.evolve(deny_delete=True, deny_purge=True)
     if stream == Stream.EVENTS:
-        return common.evolve(max_age=EVENTS_MAX_AGE_S, max_bytes=EVENTS_MAX_BYTES)
+        return common.evolve(
+            max_age=EVENTS_MAX_AGE_S,
+            max_bytes=EVENTS_MAX_BYTES,
+            allow_rollup_hdrs=True,  # of an agent only its last report is kept
+        )
     if stream in (Stream.DEAD, Stream.ADVISORIES):
         return common.evolve(max_age=DEAD_MAX_AGE_S, max_bytes=DEAD_MAX_BYTES)
     return common.evolve(
@@ -59,6 +63,7 @@ async def declare(
     workspace: str = "default",
     *,
     pools: tuple[str, ...] = (DEFAULT_POOL,),
+    agents: tuple[str, ...] = (),
     replicas: int = 1,
     ack_wait_s: float = 0.0,
 ) -> None:
@@ -68,6 +73,7 @@ async def declare(
         js: The bus, as a user who may.
         workspace: Whose durables.
         pools: The pools that commands may be sent to.
+        agents: The workers that commands may be sent to by name.
         replicas: Copies of each stream.
         ack_wait_s: Instead of each durable's own, if not 0; services must be told the same.
     """
@@ -75,7 +81,8 @@ async def declare(
         await _upsert(js, stream_config(stream, replicas))
     for event in EVENTS:
         for durable in event.durables:
-            for pool in pools if "pool" in event.tokens else (DEFAULT_POOL,):
+            named = agents if event.by_name(durable.service) else ()
+            for pool in (*pools, *named) if "pool" in event.tokens else (DEFAULT_POOL,):
                 tokens = {"pool": pool} if "pool" in event.tokens else {}
                 await js.add_consumer(
                     event.stream,

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 
 from loopline import tracing
 from loopline.clock import Clock
-from loopline.contracts import Agent, RunChanged, catalog, cloudevents
+from loopline.contracts import Agent, AgentReported, RunChanged, catalog, cloudevents
 from loopline.contracts.catalog import Event
 from loopline.errors import Transient
 from loopline.failpoints import failpoint
@@ -22,6 +22,9 @@ from loopline.store.commits import timestamp
 from loopline.store.logstore import EXPECTED_HEADER, PUBLISH_TIMEOUT_S, publish_error
 
 log = structlog.get_logger()
+
+ONLY_THE_LAST = {"Nats-Rollup": "sub"}
+"""What was on the subject before is dropped: a report replaces the one before."""
 
 current_event: ContextVar[str] = ContextVar("current_event", default="")
 """CloudEvents id of the message that is being handled, set by the runtime."""
@@ -123,13 +126,26 @@ class Bus:
         if self._agent is not None:
             changed.agent.CopyFrom(self._agent)
         subject = catalog.RUN_CHANGED.subject(self.workspace, run_id=changed.run_id)
+        trace = {"traceparent": tracing.current_traceparent()}
+        await self._tell(catalog.RUN_CHANGED, subject, changed, trace, {})
+
+    async def announce(self, reported: AgentReported) -> None:
+        """Tell what an agent is and does; it replaces what that agent told before."""
+        subject = catalog.AGENT_REPORTED.subject(self.workspace, agent=reported.agent.id)
+        await self._tell(catalog.AGENT_REPORTED, subject, reported, {}, ONLY_THE_LAST)
+
+    async def _tell(
+        self,
+        event: Event[Any],
+        subject: str,
+        message: Message,
+        trace: Mapping[str, str],
+        more: Mapping[str, str],
+    ) -> None:
         headers, body = cloudevents.encode(
-            changed,
-            source=self._source,
-            time=self._clock.now(),
-            trace={"traceparent": tracing.current_traceparent()},
+            message, source=self._source, time=self._clock.now(), trace=trace
         )
         try:
-            await self._outlet.publish(subject, body, headers, catalog.RUN_CHANGED.stream)
+            await self._outlet.publish(subject, body, {**headers, **more}, event.stream)
         except Transient as error:
-            log.warning("progress_lost", run_id=changed.run_id, reason=error.message)
+            log.warning("report_lost", subject=subject, reason=error.message)

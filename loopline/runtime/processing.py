@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
@@ -19,7 +20,7 @@ from opentelemetry import metrics
 from loopline import tracing
 from loopline.contracts import catalog, cloudevents
 from loopline.contracts.catalog import BACKOFF_S, Durable, Event
-from loopline.errors import LooplineError, Rejected, Transient
+from loopline.errors import Cancelled, LooplineError, Rejected, Transient
 from loopline.failpoints import current_handler
 from loopline.runtime.bus import current_event
 
@@ -41,6 +42,8 @@ class Delivery:
     sequence: int
     attempt: int
     traceparent: str = ""
+    stored_at: datetime | None = None
+    """When the bus stored it, by the server's clock; None where that is not known."""
 
 
 class DeadLetters(Protocol):
@@ -129,11 +132,15 @@ class Processor:
             ),
             attempt=meta.num_delivered,
             traceparent=envelope.traceparent,
+            stored_at=meta.timestamp,
         )
         return delivery, envelope.message
 
     async def _settle(self, message: Msg, error: Exception, attempt: int) -> str:
         """Decide a failed message's fate; return the outcome's name."""
+        if isinstance(error, Cancelled):
+            await message.ack()
+            return "cancelled"
         if isinstance(error, Rejected) or attempt >= self.durable.max_deliver:
             try:
                 await self._dead.bury(message, self.event, describe(error), attempt)

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import nats
+import nats.errors
+import nats.js.errors
 import structlog
 from fastapi import FastAPI
 from faststream.nats import NatsBroker
@@ -21,10 +23,12 @@ from nats.aio.client import Client
 
 from loopline.access.guard import AccessGuard
 from loopline.clock import Clock, SystemClock
-from loopline.contracts import Agent, Environment, catalog
+from loopline.contracts import Agent, Device, Environment, catalog
 from loopline.contracts.catalog import DEFAULT_POOL, Event, Stream
-from loopline.runtime import http, reactions, telemetry
+from loopline.runtime import devices, http, reactions, telemetry
+from loopline.runtime.agents import AgentReporter, Description, Occupation
 from loopline.runtime.bus import Bus, JetStreamOutlet, Outlet
+from loopline.runtime.cancellation import Cancellations
 from loopline.runtime.chunks import Chunks
 from loopline.runtime.processing import Handler, Processor, Retries, StreamDeadLetters
 from loopline.runtime.settings import ServiceSettings
@@ -63,7 +67,8 @@ class Service:
     """Base of every service.
 
     Subclasses set `name`, override `start`, `stop` and `api`, and mark handlers. `code` names the
-    packages whose source is part of the run key; the service's own by default.
+    packages whose source is part of the run key; the service's own by default. A service in
+    `catalog.AGENTS` reports what it is and what `occupation` says it does.
     """
 
     name: ClassVar[str]
@@ -82,7 +87,8 @@ class Service:
     ) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
-        self.agent: Agent = runs.this_agent(self.name)
+        self.agent: Agent = runs.this_agent(self.name, settings.agent)
+        self.occupation = Occupation(self.clock)
         self.environment: Environment = runs.environment(
             runs.code_digest(*(self.code or (f"services.{self.name}",)))
         )
@@ -99,6 +105,7 @@ class Service:
             self.log, settings.access_keys_file, settings.api_token, self.clock
         )
         self.chunks = Chunks(self.bus, events, self.agent)
+        self.cancellations = Cancellations(events, settings.workspace)
 
     @property
     def code_digest(self) -> str:
@@ -118,6 +125,14 @@ class Service:
     def ready(self) -> str:
         """Return why the service is not ready, or ""."""
         return ""
+
+    def devices(self) -> list[Device]:
+        """Return what it computes with, if it is an agent."""
+        return devices.devices()
+
+    def capacity(self) -> int:
+        """Return how much work it does at once, if it is an agent."""
+        return int(self.settings.concurrency)
 
     @classmethod
     def reactions(cls) -> dict[str, Event[Any]]:
@@ -169,19 +184,22 @@ class Host:
         self._workers: list[Worker] = []
         self._broker: NatsBroker | None = None
         self._http: http.HttpServer | None = None
+        self._reporter: AgentReporter | None = None
+        self._pools: dict[str, None] = {}  # whose commands it takes, in order
 
     async def start(self) -> None:
         """Start adapters, handlers and the HTTP endpoint, in this order."""
         settings = self.service.settings
         await self.service.access.start()
         await self.service.start()
-        self._start_workers()
+        await self._start_workers()
         self._start_retries()
         await self._start_reactions()
         self._http = http.HttpServer(
             self.service.api(), self._unready, settings.http_host, settings.http_port
         )
         await self._http.start()
+        await self._start_reporter()
         gc.freeze()  # what is loaded now stays: the collector need not walk it again and again
         log.info("service_started", http_port=self._http.port, workspace=settings.workspace)
 
@@ -192,6 +210,8 @@ class Host:
             await self._broker.stop()
         await asyncio.gather(*(worker.stop(drain_s) for worker in self._workers))
         await self.service.stop()
+        if self._reporter is not None:
+            await self._reporter.stop()
         await self.service.access.stop()
         if self._http is not None:
             await self._http.stop()
@@ -205,18 +225,47 @@ class Host:
         durable = event.consumed_by(service.name).waiting(settings.ack_wait_s)
         return Processor(event, durable, handler, dead, settings.retry_delay_max_s)
 
-    def _start_workers(self) -> None:
+    async def _start_workers(self) -> None:
         service = self.service
         for name, (event, concurrency) in service.works().items():
-            durable = event.durable_name(
-                service.name, service.settings.workspace, service.settings.pool
-            )
             processor = self._processor(event, getattr(service, name))
+            durables = await self._durables(event)
             worker = Worker(
-                self._client, processor, durable, concurrency or service.settings.concurrency
+                self._client, processor, durables, concurrency or service.settings.concurrency
             )
             worker.start()
             self._workers.append(worker)
+
+    async def _durables(self, event: Event[Any]) -> list[str]:
+        """Return the durable of the pool, and that of commands by name if one was declared."""
+        service, settings = self.service, self.service.settings
+        pool = event.durable_name(service.name, settings.workspace, settings.pool)
+        own = event.durable_name(service.name, settings.workspace, service.agent.id)
+        self._pools[settings.pool] = None
+        if not event.by_name(service.name) or own == pool:
+            return [pool]
+        try:
+            await self._client.jetstream(timeout=CONNECT_TIMEOUT_S).consumer_info(event.stream, own)
+        except (nats.errors.Error, nats.js.errors.Error):  # a denied request is not answered
+            log.info("no_commands_by_name", agent=service.agent.id, event_key=event.key)
+            return [pool]
+        self._pools[service.agent.id] = None
+        return [pool, own]
+
+    async def _start_reporter(self) -> None:
+        service, settings = self.service, self.service.settings
+        if service.name not in catalog.AGENTS:
+            return
+        description = Description(
+            agent=service.agent,
+            labels={"pool": settings.pool, **settings.labels},
+            pools=tuple(self._pools),
+            devices=await asyncio.to_thread(service.devices),
+            capacity=service.capacity(),
+            folder=settings.data_dir,
+        )
+        self._reporter = AgentReporter(service.bus, service.clock, description, service.occupation)
+        self._reporter.start()
 
     def _start_retries(self) -> None:
         """Take reactions that died and were put back by a person (`loopline dead retry`)."""
@@ -230,7 +279,7 @@ class Host:
         if processors:
             name = catalog.retry_durable(service.settings.workspace, service.name)
             retries = Retries(processors, catalog.RETRY.waiting(service.settings.ack_wait_s))
-            worker = Worker(self._client, retries, name, service.settings.concurrency)
+            worker = Worker(self._client, retries, [name], service.settings.concurrency)
             worker.start()
             self._workers.append(worker)
 

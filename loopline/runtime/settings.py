@@ -38,7 +38,7 @@ class ServiceSettings(BaseSettings):
     """Which pool's commands this process takes."""
     agent: Name | Literal[""] = ""
     """The name of this worker, to which commands can be sent too; by service and host if empty."""
-    labels: Labels = {}  # noqa: RUF012 - the settings are frozen
+    labels: Labels = {}
     """What this worker is chosen by, shown in `loopline agents`: "gpu=h100,site=lab"."""
     concurrency: int = 4
     """Messages of long work handled at once."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import nats.errors
 import nats.js.errors
@@ -26,20 +27,32 @@ HEARTBEATS_PER_ACK_WAIT = 3
 
 
 class Worker:
-    """Pulls one durable consumer and runs at most `concurrency` messages at once."""
+    """Pulls durable consumers and runs at most `concurrency` messages at once.
+
+    Args:
+        client: The bus.
+        processor: What handles a message.
+        durable_names: The durables of one event: a pool's, and that of commands by name.
+        concurrency: Messages at once, over all of them.
+    """
 
     def __init__(
-        self, client: Client, processor: Processor | Retries, durable_name: str, concurrency: int
+        self,
+        client: Client,
+        processor: Processor | Retries,
+        durable_names: Sequence[str],
+        concurrency: int,
     ) -> None:
         self._js = client.jetstream()
         self._flush = client.flush
         self._processor = processor
-        self._durable_name = durable_name
+        self._durable_names = tuple(durable_names)
+        self._durable_name = self._durable_names[0]
         self._slots = asyncio.Semaphore(concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
-        self._subscription: JetStreamContext.PullSubscription | None = None
+        self._subscriptions: dict[str, JetStreamContext.PullSubscription] = {}
 
     @property
     def in_flight(self) -> int:
@@ -64,29 +77,25 @@ class Worker:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _withdraw(self) -> None:
-        """Take the open pull request back, or a message handed back below would come right here."""
-        if self._subscription is not None:
-            with contextlib.suppress(nats.errors.Error):
-                await self._subscription.unsubscribe()
-                await self._flush()
+        """Take open pull requests back, or a message handed back below would come right here."""
+        subscriptions, self._subscriptions = self._subscriptions, {}
+        with contextlib.suppress(nats.errors.Error):
+            for subscription in subscriptions.values():
+                await subscription.unsubscribe()
+            await self._flush()
 
     async def _pull(self) -> None:
         while not self._stopping.is_set():
             await self._slots.acquire()
             try:
-                if self._subscription is None:
-                    stream = self._processor.stream
-                    self._subscription = await self._js.pull_subscribe_bind(
-                        durable=self._durable_name, stream=stream
-                    )
-                [message] = await self._subscription.fetch(1, timeout=FETCH_WAIT_S)
+                message = await self._next()
             except TimeoutError:
                 self._slots.release()
                 continue
             except (nats.errors.Error, nats.js.errors.Error) as error:
                 self._slots.release()
                 log.warning("pull_failed", durable=self._durable_name, reason=repr(error))
-                self._subscription = None
+                self._subscriptions = {}
                 await asyncio.sleep(RETRY_S)
                 continue
             except asyncio.CancelledError:
@@ -95,6 +104,39 @@ class Worker:
             task = asyncio.create_task(self._run(message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _next(self) -> Msg:
+        """Return the next message of whichever durable has one; TimeoutError if none has."""
+        for name in self._durable_names:
+            if name not in self._subscriptions:
+                self._subscriptions[name] = await self._js.pull_subscribe_bind(
+                    durable=name, stream=self._processor.stream
+                )
+        if len(self._subscriptions) > 1:
+            return await self._first()
+        [subscription] = self._subscriptions.values()
+        [message] = await subscription.fetch(1, timeout=FETCH_WAIT_S)
+        return message
+
+    async def _first(self) -> Msg:
+        """Ask every durable at once; as soon as one answers, take the other requests back."""
+        pulls = [
+            asyncio.create_task(subscription.fetch(1, timeout=FETCH_WAIT_S))
+            for subscription in self._subscriptions.values()
+        ]
+        try:
+            await asyncio.wait(pulls, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pull in pulls:
+                pull.cancel()
+            answers = await asyncio.gather(*pulls, return_exceptions=True)
+            await self._withdraw()
+        messages = [message for a in answers if isinstance(a, list) for message in a]
+        for late in messages[1:]:
+            await late.nak()
+        if messages:
+            return messages[0]
+        raise next((a for a in answers if isinstance(a, nats.errors.Error)), TimeoutError())
 
     async def _run(self, message: Msg) -> None:
         heartbeat = asyncio.create_task(self._heartbeat(message))

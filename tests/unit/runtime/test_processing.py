@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 
 from loopline.contracts import TrainModel, catalog, cloudevents
 from loopline.contracts.catalog import BACKOFF_S, Durable, Event
-from loopline.errors import Conflict, Rejected, Transient
+from loopline.errors import Cancelled, Conflict, Rejected, Transient
 from loopline.runtime.processing import Delivery, Processor
 
 DURABLE = Durable("trainer", max_deliver=8)
@@ -32,7 +32,9 @@ class Played:
             TrainModel(model="m"), source="test", time=datetime.now(UTC), id="1"
         )
         self.metadata = SimpleNamespace(
-            num_delivered=self.attempt, sequence=SimpleNamespace(stream=7, consumer=7)
+            num_delivered=self.attempt,
+            sequence=SimpleNamespace(stream=7, consumer=7),
+            timestamp=datetime(2026, 1, 1, tzinfo=UTC),
         )
         self._client = self
 
@@ -94,6 +96,12 @@ async def test_the_delay_has_the_bound_that_was_asked_for() -> None:
 async def test_the_delay_is_what_the_error_says_if_it_says_one() -> None:
     error = Transient("later", retry_after_s=3600.0)
     assert (await processed(error, Grave(), retry_delay_max_s=3.0)).told == [("nak", 3600.0)]
+
+
+async def test_what_was_cancelled_is_settled_and_not_buried() -> None:
+    grave = Grave()
+    assert (await processed(Cancelled("cancelled by ada"), grave)).told == [("ack", 0.0)]
+    assert not grave.reasons
 
 
 @pytest.mark.parametrize(
