@@ -144,8 +144,18 @@ PREDICTION = Field(
         "confidence": Field(
             "double",
             "In [0, 1]. Classification: the best score. Detection and segmentation: that of the "
-            "least sure shape; 0 if nothing was found.",
+            "least sure shape the model found, 1 less the best doubtful one where it found none.",
             0.91,
+        ),
+        "count": Field("int", "How many shapes the model found.", 1),
+        "classes": Field(
+            "list<string>", "Class names of these shapes, sorted, each once.", ["shirt"]
+        ),
+        "doubt": Field(
+            "double",
+            "The best score of a shape that is too doubtful to count; 0 without one, and always "
+            "for classification.",
+            0.2,
         ),
         "margin": Field(
             "double",
@@ -160,8 +170,8 @@ PREDICTION = Field(
         ),
         "shapes": Field(
             "list<structure>",
-            "Every shape: `class_name`, `confidence`, `geometry` (`image`, `box`, `polygon` or "
-            "`mask`), `bbox_xyxy` (four numbers, px; empty where there is no box).",
+            "Every shape the model found: `class_name`, `confidence`, `geometry` (`image`, `box`, "
+            "`polygon` or `mask`), `bbox_xyxy` (four numbers, px; empty where there is no box).",
             [_SHAPE],
         ),
     },

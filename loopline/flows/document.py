@@ -38,6 +38,7 @@ MAX_INSTRUCTIONS_LENGTH = 10_000
 MAX_URL_LENGTH = 2000
 MAX_DESCRIPTION_LENGTH = 2000
 CACHED_FLOWS = 256
+THRESHOLD = 0.3
 
 TrainWhen = Annotated[str, BeforeValidator(fields.as_text), fields.compiles(Kind.TRAIN)]
 PromoteWhen = Annotated[str, BeforeValidator(fields.as_text), fields.compiles(Kind.PROMOTE)]
@@ -159,6 +160,7 @@ class Flow(_Part):
     datasets: Annotated[
         tuple[Name, ...], Field(strict=False, min_length=1, max_length=MAX_DATASETS)
     ]
+    threshold: Annotated[float, Field(strict=False, ge=0.0, le=1.0)] = THRESHOLD
     train: Annotated[tuple[TrainRule, ...], Field(strict=False, max_length=MAX_RULES)] = ()
     promote: Annotated[tuple[PromoteRule, ...], Field(strict=False, max_length=MAX_RULES)] = ()
     apply: Annotated[tuple[ApplyRule, ...], Field(strict=False, max_length=MAX_RULES)] = ()

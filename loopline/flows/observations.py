@@ -88,37 +88,56 @@ def file_name(uri: str) -> str:
     return unquote(urlsplit(uri).path.rpartition("/")[2])
 
 
-def prediction(row: Prediction, classes: Sequence[str]) -> dict[str, Value]:
+def found(row: Prediction, threshold: float) -> tuple[Shape, ...]:
+    """Return the shapes that count: a classifier's, and those at least as sure as `threshold`."""
+    if row.scores:
+        return row.shapes
+    return tuple(shape for shape in row.shapes if (shape.confidence or 0.0) >= threshold)
+
+
+def prediction(row: Prediction, classes: Sequence[str], threshold: float = 0.0) -> dict[str, Value]:
     """Return `prediction` as route rules see it.
 
     Args:
         row: The prediction.
         classes: The model's classes, in the order of its scores.
+        threshold: The flow's: boxes and masks that are less sure do not count.
     """
-    class_name, confidence = surest(row, classes)
+    shapes = found(row, threshold)
+    class_name, confidence = surest(row, classes, threshold)
     return {
         "class_name": class_name,
         "confidence": confidence,
+        "count": len(shapes),
+        "classes": sorted({shape.class_name for shape in shapes}),
+        "doubt": 0.0 if row.scores else _doubt(row, threshold),
         "margin": _margin(row.scores, confidence),
         "scores": dict(zip(classes, row.scores, strict=False)),
-        "shapes": [_shape(shape) for shape in row.shapes],
+        "shapes": [_shape(shape) for shape in shapes],
     }
 
 
-def surest(row: Prediction, classes: Sequence[str]) -> tuple[str, float]:
+def surest(row: Prediction, classes: Sequence[str], threshold: float = 0.0) -> tuple[str, float]:
     """Return the class the model is surest of, and the confidence of the prediction as a whole.
 
     With scores (classification) both are of the best score. Without (detection, segmentation) the
     class is that of the surest shape and the confidence that of the least sure one, since the
-    result is as good as its worst shape. Nothing found: no class, confidence 0.
+    result is as good as its worst shape. Nothing found: no class, and the more confident the less
+    likely the best of the shapes that do not count.
     """
     if row.scores:
         best = max(range(len(row.scores)), key=lambda i: (row.scores[i], -i))
         return (classes[best] if best < len(classes) else ""), row.scores[best]
-    if not row.shapes:
-        return "", 0.0
-    sure = max(row.shapes, key=lambda shape: shape.confidence or 0.0)
-    return sure.class_name, min(shape.confidence or 0.0 for shape in row.shapes)
+    shapes = found(row, threshold)
+    if not shapes:
+        return "", 1.0 - _doubt(row, threshold)
+    sure = max(shapes, key=lambda shape: shape.confidence or 0.0)
+    return sure.class_name, min(shape.confidence or 0.0 for shape in shapes)
+
+
+def _doubt(row: Prediction, threshold: float) -> float:
+    below = (shape.confidence or 0.0 for shape in row.shapes)
+    return max((score for score in below if score < threshold), default=0.0)
 
 
 def _margin(scores: Sequence[float], confidence: float) -> float:

@@ -66,10 +66,12 @@ class Router(Service):
 
     @on(catalog.DATASET_COMMITTED)
     async def on_dataset_committed(self, event: DatasetCommitted, delivery: Delivery) -> None:
-        """Send a training for every train rule that holds for the version."""
+        """Send a training for every train rule that holds; apply champions to new items."""
         dataset = event.commit.artefact
         context = {"dataset": observations.dataset(event)}
-        for ref, flow in await LogAsOf(self.log, delivery.sequence).flows():
+        before = LogAsOf(self.log, delivery.sequence)
+        for ref, flow in await before.flows():
+            await self._apply_to_new_items(ref, flow, event, before)
             for decision in train_decisions(flow, dataset.name, context):
                 rule = decision.rule
                 if decision.failure:
@@ -197,6 +199,27 @@ class Router(Service):
         )
         return digest
 
+    async def _apply_to_new_items(
+        self, ref: ArtefactRef, flow: Flow, event: DatasetCommitted, before: LogAsOf
+    ) -> None:
+        """Send an application to what a version added, for every apply rule that has a model."""
+        if not event.changes.get("added"):
+            return
+        since = event.commit.parent if event.commit.HasField("parent") else None
+        for rule in flow.apply:
+            if rule.dataset != event.commit.artefact.name:
+                continue
+            alias = await before.head(catalog.ALIAS_MOVED, model=rule.model, alias=rule.alias)
+            if alias is None:
+                continue
+            dataset = event.commit.artefact
+            await self.bus.send(
+                catalog.APPLY_MODEL,
+                commands.apply_model(rule, ref, alias.message, dataset, since),
+                id=commands.command_id(ref, rule.name, dataset),
+                pool=rule.pool,
+            )
+
     async def _report_failure(
         self, rule: TrainRule, flow: ArtefactRef, dataset: ArtefactRef, reason: str
     ) -> None:
@@ -213,7 +236,8 @@ class Router(Service):
         )
 
     async def _open_jobs(self, joined: Joined, predictions: PredictionsCommitted) -> None:
-        relabel = dict(Flow.parse(joined.plan.document).relabel_rules)
+        flow = Flow.parse(joined.plan.document)
+        relabel = dict(flow.relabel_rules)
         dataset = await self.log.version(
             catalog.DATASET_COMMITTED, predictions.dataset, name=predictions.dataset.name
         )
@@ -223,7 +247,13 @@ class Router(Service):
             await self.bus.send(
                 catalog.OPEN_LABELING_JOB,
                 commands.open_labeling_job(
-                    joined.plan, rule, job, joined.items_digests[job.name], predictions, classes
+                    joined.plan,
+                    rule,
+                    job,
+                    joined.items_digests[job.name],
+                    predictions,
+                    classes,
+                    flow.threshold,
                 ),
                 id=f"{joined.plan.run_id}/{job.rule}",
                 queue=rule.job,

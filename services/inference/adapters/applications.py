@@ -62,6 +62,7 @@ class Application:
         run_id: The key of its run.
         model: The model version.
         dataset: The dataset version's commit.
+        since: The older version of it whose items are left out, or None.
         where: Which of its items.
         flow: The flow that asks, or None.
         actor: Who asks.
@@ -70,6 +71,7 @@ class Application:
     run_id: str
     model: Version
     dataset: Committed[DatasetCommitted]
+    since: Committed[DatasetCommitted] | None
     where: str
     flow: Version | None
     actor: Actor
@@ -121,11 +123,15 @@ class Applications:
         )
         flow = _version(command.flow) if command.HasField("flow") else None
         version = Version(model.name, model.version, model.digest)
-        inputs, parameters = _inputs(version, _version(dataset.ref), flow), {"where": command.where}
+        since = await self._since(command)
+        inputs = _inputs(version, _version(dataset.ref), flow)
         run_id = runs.run_key(
-            RunKind.RUN_KIND_PREDICT, inputs, parameters, self._environment.code_digest
+            RunKind.RUN_KIND_PREDICT,
+            inputs,
+            _parameters(command.where, _version(since.ref) if since else None),
+            self._environment.code_digest,
         )
-        return Application(run_id, version, dataset, command.where, flow, command.actor)
+        return Application(run_id, version, dataset, since, command.where, flow, command.actor)
 
     async def committed(
         self, run_id: str, model: Version
@@ -150,6 +156,7 @@ class Applications:
             run_id=application.run_id,
             model=application.model,
             dataset=_version(application.dataset.ref),
+            since=_version(application.since.ref) if application.since else None,
             where=application.where,
             flow=application.flow,
             actor_kind=application.actor.kind,
@@ -226,9 +233,18 @@ class Applications:
 
         selection = Selection(application.where)
         tree = await self._items.open(application.dataset.message.tree.root_object)
+        if application.since is not None:
+            older = await self._items.open(application.since.message.tree.root_object)
+            added = (await self._items.diff(older, tree)).added
+            return sorted(item.asset for item in added.values() if selection.selects(item))
         return [
             item.asset async for item in tree.rows(selection.columns) if selection.selects(item)
         ]
+
+    async def _since(self, command: ApplyModel) -> Committed[DatasetCommitted] | None:
+        if not command.HasField("since"):
+            return None
+        return await self._log.version(DATASET_COMMITTED, command.since, name=command.dataset.name)
 
     async def _known(self, model: Version) -> frozenset[str]:
         """Return the assets that the model version predicted before."""
@@ -264,7 +280,7 @@ class Applications:
         run = runs.new_run(
             RunKind.RUN_KIND_PREDICT,
             inputs=_inputs(plan.model, plan.dataset, plan.flow),
-            parameters={"where": plan.where},
+            parameters=_parameters(plan.where, plan.since),
             actor=Actor(kind=plan.actor_kind, name=plan.actor_name),
             agent=self._agent,
             environment=self._environment,
@@ -306,6 +322,10 @@ class Applications:
 def _inputs(model: Version, dataset: Version, flow: Version | None) -> list[ArtefactRef]:
     inputs = [_ref(MODEL, model, "model"), _ref(DATASET, dataset, "dataset")]
     return [*inputs, _ref(FLOW, flow, "flow")] if flow else inputs
+
+
+def _parameters(where: str, since: Version | None) -> dict[str, str]:
+    return {"where": where, **({"since": since.digest} if since else {})}
 
 
 def _version(ref: ArtefactRef) -> Version:

@@ -53,6 +53,7 @@ class ApplicationPlan:
         chunk_items: How many go into one chunk.
         chunks: Object digests of these in slices (JSON arrays, sorted).
         started_at: When the run began, RFC 3339.
+        since: The older version of the dataset whose items are left out; None for none.
     """
 
     run_id: str
@@ -68,6 +69,7 @@ class ApplicationPlan:
     chunk_items: int
     chunks: tuple[str, ...]
     started_at: str
+    since: Version | None = None
 
     @property
     def work_id(self) -> str:
@@ -101,17 +103,13 @@ class ApplicationPlan:
         """
         try:
             document: dict[str, Any] = orjson.loads(data)
-            flow = document["flow"]
-            versions = {name: Version(**document[name]) for name in ("model", "dataset")}
-            return cls(
-                **{
-                    **document,
-                    **versions,
-                    "flow": Version(**flow) if flow else None,
-                    "chunks": tuple(document["chunks"]),
-                }
-            )
-        except (ValueError, KeyError, TypeError) as error:
+            versions = {
+                name: Version(**document[name]) if document.get(name) else None
+                for name in ("flow", "since")
+            }
+            versions |= {name: Version(**document[name]) for name in ("model", "dataset")}
+            return cls(**{**document, **versions, "chunks": tuple(document["chunks"])})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Rejected(f"the plan of an application cannot be read: {error}") from error
 
 

@@ -25,6 +25,8 @@ from loopline.flows import ApplyRule, Relabel, TrainRule
 from services.router.domain.plan import RoutingPlan, Version
 from services.router.domain.reports import Job
 
+CLASSIFICATION = "classification"
+
 
 def command_id(flow: ArtefactRef, rule: str, cause: ArtefactRef) -> str:
     """Return the id of what `rule` asks for because of `cause`.
@@ -48,11 +50,28 @@ def train_model(rule: TrainRule, flow: ArtefactRef, dataset: DatasetCommitted) -
 
 
 def apply_model(
-    rule: ApplyRule, flow: ArtefactRef, moved: AliasMoved, dataset: ArtefactRef
+    rule: ApplyRule,
+    flow: ArtefactRef,
+    moved: AliasMoved,
+    dataset: ArtefactRef,
+    since: ArtefactRef | None = None,
 ) -> ApplyModel:
-    """Return the command of an apply rule whose alias moved."""
+    """Return the command of an apply rule whose alias moved, or whose dataset got new items.
+
+    Args:
+        rule: The rule.
+        flow: Its flow.
+        moved: Where the alias points.
+        dataset: The version to apply the model to.
+        since: Only to what this version of the dataset had not.
+    """
     return ApplyModel(
-        model=moved.target, dataset=dataset, where=rule.where, flow=flow, actor=_actor(flow.name)
+        model=moved.target,
+        dataset=dataset,
+        where=rule.where,
+        flow=flow,
+        actor=_actor(flow.name),
+        since=since,
     )
 
 
@@ -63,8 +82,12 @@ def open_labeling_job(
     items_digest: str,
     predictions: PredictionsCommitted,
     classes: list[str],
+    threshold: float,
 ) -> OpenLabelingJob:
-    """Return the command that opens a job of a routing run."""
+    """Return the command that opens a job of a routing run.
+
+    Labelers see the shapes that the flow counts as found: those at least as sure as `threshold`.
+    """
     return OpenLabelingJob(
         job=job.name,
         dataset=predictions.dataset,
@@ -75,6 +98,7 @@ def open_labeling_job(
         instructions=relabel.instructions,
         classes=classes,
         webhook_url=relabel.webhook_url,
+        confidence_min=0.0 if plan.task == CLASSIFICATION else threshold,
         flow=flow_ref(plan.flow),
         actor=_actor(plan.flow.name),
     )

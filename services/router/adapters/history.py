@@ -34,13 +34,16 @@ class LogAsOf:
 
     async def heads(self, event: Event[M]) -> list[Committed[M]]:
         """Return the last commit, then, of every subject of `event`, oldest first."""
-        found = [await self._then(event, head) for head in await self._log.heads(event)]
+        found = [
+            await self._then(event, head, name=head.ref.name)
+            for head in await self._log.heads(event)
+        ]
         return sorted((c for c in found if c is not None), key=lambda c: c.sequence)
 
-    async def head(self, event: Event[M], *, name: str) -> Committed[M] | None:
+    async def head(self, event: Event[M], **tokens: str) -> Committed[M] | None:
         """Return the last commit, then, of one artefact."""
-        head = await self._log.head(event, name=name)
-        return None if head is None else await self._then(event, head)
+        head = await self._log.head(event, **tokens)
+        return None if head is None else await self._then(event, head, **tokens)
 
     async def flows(self) -> list[tuple[ArtefactRef, Flow]]:
         """Return the flows of that time; one that cannot be read is logged, and left out."""
@@ -52,10 +55,12 @@ class LogAsOf:
                 log.warning("flow_unreadable", flow=committed.ref.name, reason=error.message)
         return found
 
-    async def _then(self, event: Event[M], head: Committed[M]) -> Committed[M] | None:
+    async def _then(
+        self, event: Event[M], head: Committed[M], **tokens: str
+    ) -> Committed[M] | None:
         if head.sequence < self._sequence:
             return head
-        history = await self._log.history(event, name=head.ref.name)
+        history = await self._log.history(event, **tokens)
         return next((c for c in reversed(history) if c.sequence < self._sequence), None)
 
 

@@ -69,13 +69,13 @@ def route_chunk(
 def _route_item(
     plan: RoutingPlan, flow: Flow, item: Item, prediction: Prediction
 ) -> tuple[Routed, Document | None]:
-    context = route_context(plan, item, prediction)
+    context = route_context(plan, item, prediction, flow.threshold)
     decided = route(flow.route, context)
     confidence = float(context["prediction"]["confidence"])
     one = Routed(item.asset, decided.outcome, decided.rule, confidence, decided.reason)
     if decided.outcome is not Outcome.DELIVERED or flow.destination is None:
         return one, None
-    data = documents.delivered_object(plan, item, prediction)
+    data = documents.delivered_object(plan, item, prediction, flow.threshold)
     key = documents.object_key(flow.destination.prefix, item.asset)
     delivered = Routed(
         item.asset,
@@ -89,11 +89,13 @@ def _route_item(
     return delivered, Document(key, data)
 
 
-def route_context(plan: RoutingPlan, item: Item, prediction: Prediction) -> Context:
+def route_context(
+    plan: RoutingPlan, item: Item, prediction: Prediction, threshold: float
+) -> Context:
     """Return what route rules see of a prediction."""
     model = {"recipe": plan.recipe, "task": plan.task, "classes": list(plan.classes)}
     return {
-        "prediction": observations.prediction(prediction, plan.classes),
+        "prediction": observations.prediction(prediction, plan.classes, threshold),
         "item": observations.item(item),
         "model": {**_version(plan.model), **model},
         "dataset": _version(plan.dataset),

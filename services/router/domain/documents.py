@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -27,15 +28,19 @@ def manifest_key(prefix: str) -> str:
     return f"{prefix}{MANIFEST}"
 
 
-def delivered_object(plan: RoutingPlan, item: Item, prediction: Prediction) -> bytes:
+def delivered_object(
+    plan: RoutingPlan, item: Item, prediction: Prediction, threshold: float = 0.0
+) -> bytes:
     """Return the canonical bytes of an image's result: where it comes from, and a COCO record.
 
     Args:
         plan: The run that delivers; its class `i` becomes category `i + 1`.
         item: The image.
         prediction: What the model says of it.
+        threshold: Boxes and masks that are less sure are left out.
     """
-    _, confidence = observations.surest(prediction, plan.classes)
+    _, confidence = observations.surest(prediction, plan.classes, threshold)
+    prediction = replace(prediction, shapes=observations.found(prediction, threshold))
     image = {
         "uri": item.source,
         "file_name": observations.file_name(item.source),

@@ -53,21 +53,31 @@ def test_every_documented_field_is_there_and_no_other() -> None:
     [
         pytest.param((), (0.25, 0.75), ("shirt", 0.75), id="scores"),
         pytest.param((), (0.5, 0.5), ("coat", 0.5), id="tie: the first class"),
-        pytest.param((), (), ("", 0.0), id="nothing found"),
+        pytest.param((), (), ("", 1.0), id="nothing found"),
+        pytest.param((_shape(0.2),), (), ("", 0.8), id="nothing found for sure"),
+        pytest.param((_shape(0.9), _shape(0.2)), (), ("tree", 0.9), id="doubtful shapes"),
         pytest.param(
             (_shape(0.9), _shape(0.4)), (), ("tree", 0.4), id="as sure as the least sure shape"
         ),
-        pytest.param((_shape(None),), (), ("tree", 0.0), id="a shape without confidence"),
+        pytest.param((_shape(None),), (), ("", 1.0), id="a shape without confidence"),
         pytest.param((), (0.1, 0.2, 0.7), ("", 0.7), id="a score without class"),
     ],
 )
 def test_surest(
     shapes: tuple[Shape, ...], scores: tuple[float, ...], surest: tuple[str, float]
 ) -> None:
-    assert observations.surest(Prediction("a" * 64, shapes, scores), CLASSES) == surest
+    assert observations.surest(Prediction("a" * 64, shapes, scores), CLASSES, 0.3) == surest
 
 
-@pytest.mark.parametrize(("scores", "margin"), [((0.2, 0.5, 0.3), 0.2), ((0.8,), 0.8), ((), 0.0)])
+def test_doubtful_shapes_do_not_count_but_are_told_of() -> None:
+    row = Prediction("a" * 64, (_shape(0.9), _shape(0.25), _shape(0.1)), ())
+    seen = observations.prediction(row, CLASSES, 0.3)
+    assert (seen["count"], seen["classes"], seen["doubt"]) == (1, ["tree"], 0.25)
+    assert [shape["confidence"] for shape in seen["shapes"]] == [0.9]
+    assert observations.prediction(row, CLASSES)["count"] == 3
+
+
+@pytest.mark.parametrize(("scores", "margin"), [((0.2, 0.5, 0.3), 0.2), ((0.8,), 0.8), ((), 1.0)])
 def test_margin(scores: tuple[float, ...], margin: float) -> None:
     seen = observations.prediction(Prediction("a" * 64, (), scores), ("a", "b", "c"))
     assert seen["margin"] == pytest.approx(margin)

@@ -133,6 +133,18 @@ async def test_every_selected_item_is_predicted_once_and_committed_with_its_prov
     assert orjson.loads(selection) == sorted(rows)
 
 
+async def test_only_what_an_older_version_had_not_is_selected(world: World) -> None:
+    model, older = await world.model(), await world.add(range(5))
+    dataset = await world.add(range(5, 8))
+    command = world.command(model, dataset)
+    command.since.CopyFrom(older)
+    await world.service.bus.send(catalog.APPLY_MODEL, command)
+    await pump(world.bus, world.service)
+    (head,) = await world.service.log.heads(EVENT)
+    assert (head.message.selected, head.message.inferred) == (3, 3)
+    assert set(await world.rows(head)) == {sha256_hex(picture(number)) for number in range(5, 8)}
+
+
 async def test_one_more_image_infers_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that are in the head's tree are not inferred again."""
     model, dataset = await world.model(), await world.add(range(30))

@@ -180,7 +180,7 @@ async def ask_adder(client: Client, rows: int, datatype: str = "FP32") -> list[f
         request.raw_input_contents.append(values.tobytes())
     response = await client.infer(request)
     assert [output.name for output in response.outputs] == ["sum"]
-    return np.frombuffer(response.raw_output_contents[0], "<f4").tolist()
+    return [float(value) for value in np.frombuffer(response.raw_output_contents[0], "<f4")]
 
 
 async def deploy_adder(service: Inference, batch: str | int = "batch") -> None:

@@ -272,7 +272,31 @@ class TestOnAliasMoved:
         await world.wheel.flow(APPLY)
         model = await world.wheel.model("catalogue", "a", {})
         await world.wheel.alias(model)
-        await world.wheel.dataset("catalogue", _labeled(1))
+        await world.settle()
+        await world.wheel.dataset("other", _labeled(1))
         await world.wheel.alias(model, "challenger")
         await world.settle()
         assert world.bus.sent(catalog.APPLY_MODEL) == []
+
+    async def test_items_that_come_later_are_predicted_too(self, world: World) -> None:
+        flow = await world.wheel.flow(APPLY)
+        first = await world.wheel.dataset("catalogue", _labeled(1))
+        model = await world.wheel.model("catalogue", "a", {})
+        await world.wheel.alias(model)
+        second = await world.wheel.dataset("catalogue", [*_labeled(1), flywheel.item(2)])
+        await world.settle()
+        of_alias, of_items = sorted(
+            world.bus.sent(catalog.APPLY_MODEL), key=lambda c: c.dataset.version
+        )
+        assert (of_alias.dataset, of_alias.HasField("since")) == (first.ref, False)
+        assert (of_items.dataset, of_items.since) == (second.ref, first.ref)
+        assert (of_items.model, of_items.flow) == (model.ref, flow.ref)
+
+    async def test_labels_alone_apply_nothing(self, world: World) -> None:
+        """What was routed once would be routed again, into another labeling job."""
+        await world.wheel.flow(APPLY)
+        await world.wheel.dataset("catalogue", [flywheel.item(1)])
+        await world.wheel.alias(await world.wheel.model("catalogue", "a", {}))
+        await world.wheel.dataset("catalogue", _labeled(1))
+        await world.settle()
+        assert [c.dataset.version for c in world.bus.sent(catalog.APPLY_MODEL)] == [1]

@@ -8,18 +8,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ApplyModel(_message.Message):
-    __slots__ = ("model", "dataset", "where", "flow", "actor")
+    __slots__ = ("model", "dataset", "where", "flow", "actor", "since")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
     WHERE_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     model: _lineage_pb2.ArtefactRef
     dataset: _lineage_pb2.ArtefactRef
     where: str
     flow: _lineage_pb2.ArtefactRef
     actor: _lineage_pb2.Actor
-    def __init__(self, model: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., dataset: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., where: _Optional[str] = ..., flow: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., actor: _Optional[_Union[_lineage_pb2.Actor, _Mapping]] = ...) -> None: ...
+    since: _lineage_pb2.ArtefactRef
+    def __init__(self, model: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., dataset: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., where: _Optional[str] = ..., flow: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., actor: _Optional[_Union[_lineage_pb2.Actor, _Mapping]] = ..., since: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ...) -> None: ...
 
 class PredictChunk(_message.Message):
     __slots__ = ("run_id", "plan_digest", "index", "total")
