@@ -264,3 +264,37 @@ def iou(a: str, b: str) -> float:
     in_b = np.searchsorted(ends_b, edges, side="left") % 2 == 1
     union = int(lengths[in_a | in_b].sum())
     return int(lengths[in_a & in_b].sum()) / union if union else 0.0
+
+
+def polygon_iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return intersection over union of two rings, in [0, 1], to about 2 %.
+
+    Both are sampled on one grid, inside by the even-odd rule: no raster of the image is made, and
+    the answer is the same on every machine.
+    """
+    boxes = box_of_polygon(a), box_of_polygon(b)
+    if box_iou(*boxes) == 0.0:
+        return 0.0
+    x0, y0 = min(box[0] for box in boxes), min(box[1] for box in boxes)
+    x1, y1 = max(box[2] for box in boxes), max(box[3] for box in boxes)
+    step = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
+    ys, xs = np.meshgrid(y0 + step * (y1 - y0), x0 + step * (x1 - x0), indexing="ij")
+    in_a, in_b = _inside(a, xs, ys), _inside(b, xs, ys)
+    union = int((in_a | in_b).sum())
+    return int((in_a & in_b).sum()) / union if union else 0.0
+
+
+_SAMPLES = 64  # a side
+
+
+def _inside(
+    ring: Sequence[float], xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]
+) -> Mask:
+    inside = np.zeros(xs.shape, bool)
+    px, py = ring[0::2], ring[1::2]
+    for ax, ay, bx, by in zip(px, py, [*px[1:], px[0]], [*py[1:], py[0]], strict=True):
+        if ay == by:
+            continue
+        crosses = (ys < ay) != (ys < by)
+        inside ^= crosses & (xs < ax + (ys - ay) * (bx - ax) / (by - ay))
+    return inside

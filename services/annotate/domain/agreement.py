@@ -1,20 +1,76 @@
-"""Whether a labeler and the model saw the same thing.
+"""Whether two people, or a person and a model, saw the same thing.
 
-Whole-image classes agree when the labeler's set is the model's most confident class; drawn shapes
-when they pair off one to one with the same class and an IoU of at least 0.5 of their boxes (the
-threshold of PASCAL VOC). A finer agreement between several labelers is not decided here.
+Whole-image classes are the same when they are equal; drawn shapes when they overlap: boxes, rings
+and masks each by intersection over union, a mixed pair by their boxes where both have one. The
+default threshold is that of PASCAL VOC.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from loopline.store.items import Shape
+from loopline.vision import masks
 from services.annotate.domain.shapes import is_whole_image, top_whole_image
 
 IOU_MIN = 0.5
 
-Box = tuple[float, float, float, float]
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two shapes at one place.
+
+    Attributes:
+        a: Index in the first list.
+        b: Index in the second list.
+        iou: How much they overlap, (0, 1].
+    """
+
+    a: int
+    b: int
+    iou: float
+
+
+def overlap(a: Shape, b: Shape) -> float:
+    """Return intersection over union of two shapes, whatever their classes; in [0, 1]."""
+    if is_whole_image(a) or is_whole_image(b):
+        return 1.0 if is_whole_image(a) and is_whole_image(b) else 0.0
+    if a.mask_rle is not None and b.mask_rle is not None:
+        return masks.iou(a.mask_rle, b.mask_rle)
+    if a.polygon is not None and b.polygon is not None:
+        return masks.polygon_iou(a.polygon, b.polygon)
+    box_a, box_b = _box(a), _box(b)
+    return masks.box_iou(box_a, box_b) if box_a and box_b else 0.0
+
+
+def _box(shape: Shape) -> masks.Box | None:
+    return masks.box_of_polygon(shape.polygon) if shape.polygon is not None else shape.bbox_xyxy
+
+
+def pair_off(a: Sequence[Shape], b: Sequence[Shape], iou_min: float = IOU_MIN) -> list[Pair]:
+    """Return which drawn shapes are at one place, one to one, best pairs first; classes aside.
+
+    Among equal overlaps a pair of one class comes first.
+    """
+    found = [
+        (overlap(one, other), one.class_name == other.class_name, i, j)
+        for i, one in enumerate(a)
+        for j, other in enumerate(b)
+        if not is_whole_image(one) and not is_whole_image(other)
+    ]
+    found.sort(key=lambda row: (-row[0], not row[1], row[2], row[3]))
+    taken_a: set[int] = set()
+    taken_b: set[int] = set()
+    pairs = []
+    for iou, _, i, j in found:
+        if iou < iou_min or iou == 0.0:
+            break
+        if i not in taken_a and j not in taken_b:
+            taken_a.add(i)
+            taken_b.add(j)
+            pairs.append(Pair(i, j, iou))
+    return pairs
 
 
 def agrees(labels: Sequence[Shape], predicted: Sequence[Shape]) -> bool:
@@ -28,53 +84,29 @@ def agrees(labels: Sequence[Shape], predicted: Sequence[Shape]) -> bool:
     said = {shape.class_name for shape in labels if is_whole_image(shape)}
     if said != ({shown.class_name} if shown else set()):
         return False
-    return _pair_off(
-        [shape for shape in labels if not is_whole_image(shape)],
-        [shape for shape in predicted if not is_whole_image(shape)],
-    )
+    a = [shape for shape in labels if not is_whole_image(shape)]
+    b = [shape for shape in predicted if not is_whole_image(shape)]
+    return len(a) == len(b) == len(_of_one_class(a, b, IOU_MIN))
 
 
-def _pair_off(labels: list[Shape], predicted: list[Shape]) -> bool:
-    if len(labels) != len(predicted):
-        return False
-    left = list(predicted)
-    for label in labels:
-        best = max(left, key=lambda other: _similarity(label, other))
-        if _similarity(label, best) < IOU_MIN:
-            return False
-        left.remove(best)
-    return True
+def agreement(a: Sequence[Shape], b: Sequence[Shape], iou_min: float = IOU_MIN) -> float:
+    """Return how far two people agree on an image: the F1 score of one against the other.
 
-
-def _similarity(a: Shape, b: Shape) -> float:
-    if a.class_name != b.class_name:
-        return 0.0
-    box_a, box_b = _box(a), _box(b)
-    if box_a is None or box_b is None:
-        return 1.0 if a.mask_rle == b.mask_rle else 0.0
-    return iou(box_a, box_b)
-
-
-def _box(shape: Shape) -> Box | None:
-    if shape.polygon is not None:
-        xs, ys = shape.polygon[0::2], shape.polygon[1::2]
-        return min(xs), min(ys), max(xs), max(ys)
-    return shape.bbox_xyxy
-
-
-def iou(a: Box, b: Box) -> float:
-    """Return intersection over union of two boxes `xyxy`, in [0, 1].
-
-    >>> iou((0, 0, 2, 2), (1, 0, 3, 2))
-    0.3333333333333333
+    1.0 where both say that there is nothing; the same with `a` and `b` exchanged.
     """
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    intersection = width * height
-    return intersection / (_area(a) + _area(b) - intersection)
+    if not a and not b:
+        return 1.0
+    whole_a = {shape.class_name for shape in a if is_whole_image(shape)}
+    whole_b = {shape.class_name for shape in b if is_whole_image(shape)}
+    shared = len(whole_a & whole_b) + len(_of_one_class(a, b, iou_min))
+    return 2 * shared / (len(a) + len(b))
 
 
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+def _of_one_class(a: Sequence[Shape], b: Sequence[Shape], iou_min: float) -> list[Pair]:
+    pairs: list[Pair] = []
+    for name in sorted({shape.class_name for shape in a}):
+        ours = [i for i, shape in enumerate(a) if shape.class_name == name]
+        theirs = [j for j, shape in enumerate(b) if shape.class_name == name]
+        found = pair_off([a[i] for i in ours], [b[j] for j in theirs], iou_min)
+        pairs += [Pair(ours[p.a], theirs[p.b], p.iou) for p in found]
+    return pairs

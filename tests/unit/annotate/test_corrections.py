@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from loopline.store.items import Item, Shape
-from services.annotate.domain.agreement import agrees, iou
+from loopline.vision.masks import box_iou as iou
+from services.annotate.domain.agreement import agrees
 from services.annotate.domain.corrections import (
     Submission,
     agreement_report,

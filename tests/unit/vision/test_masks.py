@@ -114,3 +114,17 @@ def test_a_square_polygon_covers_its_pixels() -> None:
 def test_what_is_no_mask_of_the_image_is_refused(rle: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         masks.check_mask(rle, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        pytest.param((0.0, 0.0, 8.0, 0.0, 8.0, 8.0, 0.0, 8.0), 1.0, id="the same"),
+        pytest.param((4.0, 0.0, 12.0, 0.0, 12.0, 8.0, 4.0, 8.0), 1 / 3, id="half of it"),
+        pytest.param((0.0, 0.0, 8.0, 0.0, 8.0, 8.0), 0.5, id="a triangle of it"),
+        pytest.param((20.0, 20.0, 30.0, 20.0, 30.0, 30.0), 0.0, id="elsewhere"),
+    ],
+)
+def test_rings_overlap_by_area(other: tuple[float, ...], expected: float) -> None:
+    square = (0.0, 0.0, 8.0, 0.0, 8.0, 8.0, 0.0, 8.0)
+    assert masks.polygon_iou(square, other) == pytest.approx(expected, abs=0.02)
