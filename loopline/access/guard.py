@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -34,20 +33,19 @@ class AccessGuard:
 
     Args:
         commits: The log, where revocations are.
-        keys_file: JWK set of the keys whose tokens are good; None if tokens are not used.
+        keys: JWK set of the keys whose tokens are good, as JSON or the path of a file; "" if
+            tokens are not used.
         api_token: The machine's own key: whoever shows it may do everything. "" for none.
         clock: Time.
     """
 
-    def __init__(
-        self, commits: CommitLog, keys_file: Path | None, api_token: SecretStr, clock: Clock
-    ) -> None:
+    def __init__(self, commits: CommitLog, keys: str, api_token: SecretStr, clock: Clock) -> None:
         self._api_token = api_token.get_secret_value()
         self.revocations = Revocations(commits)
         self.verifier: TokenVerifier | None = None
-        if keys_file is not None:
+        if keys:
             self.verifier = TokenVerifier(
-                KeySet.load(keys_file),
+                KeySet.of_setting(keys),
                 commits.workspace,
                 revoked=self.revocations.__contains__,
                 clock=clock,

@@ -60,6 +60,11 @@ class SigningKey:
         """Return the key in a file; Rejected if there is none."""
         return cls.from_jwk(_read(path))
 
+    @classmethod
+    def of_setting(cls, text: str) -> SigningKey:
+        """Return the key that a setting names: a JWK as JSON, or the path of a file with one."""
+        return cls.from_jwk(_document(text))
+
     def jwk(self) -> dict[str, str]:
         """Return the private key as a JWK: a secret."""
         raw, private = serialization.Encoding.Raw, serialization.PrivateFormat.Raw
@@ -105,9 +110,9 @@ class KeySet:
         return cls(found)
 
     @classmethod
-    def load(cls, path: Path) -> KeySet:
-        """Return the keys in a file; Rejected if there are none."""
-        return cls.from_jwks(_read(path))
+    def of_setting(cls, text: str) -> KeySet:
+        """Return the keys that a setting names: a JWK set as JSON, or the path of its file."""
+        return cls.from_jwks(_document(text))
 
 
 class TokenIssuer:
@@ -257,6 +262,16 @@ def _padless(data: bytes) -> str:
 
 def _unpadded(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _document(text: str) -> dict[str, Any]:
+    if not text.lstrip().startswith("{"):
+        return _read(Path(text))
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise Rejected("the key is no JSON") from error
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ DIR:
 - `<service>.env`: what each service is told; `admin.env` for `python -m
   loopline.embedded.administer`
 - `connections.json`: customers' object storage
+- `access/`: the key that signs tokens, and its public half
 - `credentials.json`: the secrets; run it again and they stay
 
 Subjects and areas come from the catalog and the table of grants: run it again after an upgrade.
@@ -17,10 +18,12 @@ Subjects and areas come from the catalog and the table of grants: run it again a
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from loopline.contracts.catalog import DEFAULT_POOL, SERVICES
+from loopline.embedded.access_keys import AccessKeys
 from loopline.embedded.files import private_folder, write_private, write_private_json
 from loopline.embedded.identities import ADMIN, Credentials, nats_users, s3_identities
 from loopline.embedded.nats import authorization
@@ -63,6 +66,7 @@ def write_deployment(
         write_private(folder / "security.toml", internal_keys())
     if not (folder / "connections.json").exists():
         write_private_json(folder / "connections.json", {})
+    keys = AccessKeys.load_or_generate(folder / "access")
     for name in (ADMIN, *SERVICES):
         secret = credentials[name]
         told = {
@@ -75,6 +79,7 @@ def write_deployment(
             "LOOPLINE_S3_ACCESS_KEY": secret.access_key,
             "LOOPLINE_S3_SECRET_KEY": secret.secret_key,
             **_listening(name),
+            **_access(name, keys),
         }
         if name in CUSTOMER_FACING:
             told["LOOPLINE_CONNECTIONS_FILE"] = f"{mounted_at}/connections.json"
@@ -93,7 +98,21 @@ def _listening(name: str) -> dict[str, str]:
         told |= {"LOOPLINE_GRPC_HOST": "0.0.0.0", "LOOPLINE_GRPC_PORT": str(GRPC_PORT)}  # noqa: S104
     if name == "console":
         told["LOOPLINE_LINEAGE_URL"] = f"http://lineage:{HTTP_PORT}"
+        told["LOOPLINE_ANNOTATE_URL"] = f"http://annotate:{HTTP_PORT}"
     return told
+
+
+def _access(name: str, keys: AccessKeys) -> dict[str, str]:
+    if name == ADMIN:
+        return {}
+    told = {"LOOPLINE_ACCESS_KEYS": _one_line(keys.public_file)}
+    if name == "console":
+        told["LOOPLINE_SIGNING_KEY"] = _one_line(keys.signing_file)
+    return told
+
+
+def _one_line(path: Path) -> str:
+    return json.dumps(json.loads(path.read_text()))
 
 
 def _lines(told: Mapping[str, str]) -> str:

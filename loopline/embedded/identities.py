@@ -26,6 +26,8 @@ ADMIN = "admin"
 USER = "user"
 EXTERNAL = "external"
 CUSTOMER = "customer"
+UPLOADS = "uploads"
+"""The bucket for files that people upload in the console: the console writes, ingest reads."""
 API = "api"
 """Not an identity: its password is the bearer token of the HTTP APIs."""
 EVERY_AREA = tuple(Area)
@@ -68,9 +70,10 @@ S3_GRANTS: Mapping[str, S3Grant] = {
         read=(Area.ASSETS, Area.MODELS), write=(Area.TREES, Area.PLANS, Area.REPORTS)
     ),
     "router": S3Grant(write=(Area.TREES, Area.PLANS, Area.REPORTS)),
-    # These two read the log alone; nothing in storage is theirs to see.
+    # It reads the log alone; nothing in storage is its to see.
     "lineage": S3Grant(),
-    "console": S3Grant(),
+    # It shows what is there, and makes nothing: a restored version has the tree that it had.
+    "console": S3Grant(read=(Area.ASSETS, Area.TREES, Area.MODELS, Area.REPORTS)),
     # The person at the command line owns the workspace: fsck reads and lists all, gc deletes.
     USER: S3Grant(write=EVERY_AREA, lists=EVERY_AREA),
 }
@@ -108,12 +111,17 @@ class Credentials:
     def load_or_generate(cls, path: Path) -> Credentials:
         """Return what the file holds, with secrets made for whoever has none yet."""
         stored = json.loads(path.read_text()) if path.exists() else {}
-        names = (ADMIN, USER, EXTERNAL, CUSTOMER, API, *SERVICES)
+        names = (ADMIN, USER, EXTERNAL, CUSTOMER, UPLOADS, API, *SERVICES)
         known = {name: Secret(**stored[name]) for name in names if name in stored}
         complete = {name: known.get(name) or Secret.generate() for name in names}
         if complete != known:
             write_private_json(path, {name: vars(secret) for name, secret in complete.items()})
         return cls(complete)
+
+
+def uploads_bucket(bucket: str) -> str:
+    """Return the name of the bucket for uploads beside the platform's own."""
+    return f"{bucket}-uploads"
 
 
 def nats_users(
@@ -137,6 +145,8 @@ def s3_identities(
     actions = {ADMIN: (("Admin",))} | {
         name: grant.actions(bucket, workspace) for name, grant in S3_GRANTS.items()
     }
+    uploads = uploads_bucket(bucket)
+    actions[UPLOADS] = tuple(f"{verb}:{uploads}" for verb in ("Read", "Write", "List"))
     owned = [f"{verb}:{name}" for name in customer_buckets for verb in ("Read", "Write", "List")]
     if owned:
         actions[CUSTOMER] = tuple(owned)

@@ -5,6 +5,8 @@
   lock               held by the supervisor; its pid
   credentials.json   secrets, made once (0600)
   connections.json   customers' object storage, edited by people too (0600)
+  uploads.json       the bucket for files that people upload in the console (0600)
+  access/            the key that signs tokens, and its public half (0600)
   ports.json         the ports of last time, preferred next time
   endpoints.json     where everything is, with the user's credentials (0600)
   processes.json     what runs now
@@ -89,6 +91,16 @@ class DataFolder:
     def connections(self) -> Path:
         """Customers' object storage, by connection name."""
         return self.root / "connections.json"
+
+    @property
+    def uploads(self) -> Path:
+        """The connection to the bucket of uploads."""
+        return self.root / "uploads.json"
+
+    @property
+    def access(self) -> Path:
+        """Keys of tokens."""
+        return self.root / "access"
 
     @property
     def ports(self) -> Path:

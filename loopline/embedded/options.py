@@ -73,8 +73,9 @@ class PlatformOptions:
                 raise PlatformError(
                     f"{service} can run as 1 to {PROCESSES_MAX} processes, not {count}"
                 )
-        if BUCKET in self.customer_buckets:
-            raise PlatformError(f"{BUCKET!r} is the platform's own bucket, not a customer's")
+        for bucket in (BUCKET, f"{BUCKET}-uploads"):
+            if bucket in self.customer_buckets:
+                raise PlatformError(f"{bucket!r} is the platform's own bucket, not a customer's")
         if not self.api_token and not ipaddress.ip_address(self.host).is_loopback:
             raise PlatformError(
                 f"{self.host} can be reached from other machines: give an API token as well"

@@ -21,6 +21,7 @@ from typing import Self
 import structlog
 
 from loopline.embedded import ports, status
+from loopline.embedded.access_keys import AccessKeys
 from loopline.embedded.endpoints import Endpoints
 from loopline.embedded.errors import NotReady, PlatformError
 from loopline.embedded.files import write_private_json
@@ -228,6 +229,7 @@ class Platform:
             log_level=self.options.log_level,
             ack_wait_s=self.options.ack_wait_s,
             extra_env=self.options.extra_env,
+            access_keys=AccessKeys.load_or_generate(self.folder.access),
         )
         for process in self.options.processes():
             secret = servers.credentials[process.service]

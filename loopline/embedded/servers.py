@@ -18,10 +18,12 @@ from loopline.embedded.identities import (
     API,
     CUSTOMER,
     EXTERNAL,
+    UPLOADS,
     USER,
     Credentials,
     nats_users,
     s3_identities,
+    uploads_bucket,
 )
 from loopline.embedded.layout import DataFolder
 from loopline.embedded.nats import NatsServer, write_error
@@ -124,9 +126,18 @@ class Servers:
         )
 
     def write_connections(self) -> None:
-        """Put the customer's connection into the file that people put theirs into."""
+        """Put our own connections into the file that people put theirs into."""
         path = self.folder.connections
         connections = json.loads(path.read_text()) if path.exists() else {}
+        own = self.credentials[UPLOADS]
+        uploads = {
+            "endpoint": self.weed.endpoint,
+            "access_key": own.access_key,
+            "secret_key": own.secret_key,
+            "secure": False,
+        }
+        connections[UPLOADS] = uploads
+        write_private_json(self.folder.uploads, {UPLOADS: uploads})
         if self.options.customer_buckets:
             customer = self.credentials[CUSTOMER]
             connections[CUSTOMER] = {
@@ -175,7 +186,8 @@ class Servers:
             await client.close()
 
     def _make_buckets(self) -> None:
-        weed.ensure_buckets(self._admin_s3(), (BUCKET, *self.options.customer_buckets))
+        buckets = (BUCKET, uploads_bucket(BUCKET), *self.options.customer_buckets)
+        weed.ensure_buckets(self._admin_s3(), buckets)
 
     def _admin_s3(self) -> Minio:
         admin = self.credentials[ADMIN]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from loopline.embedded.access_keys import AccessKeys
 from loopline.embedded.command import Command, import_path
 from loopline.embedded.endpoints import Endpoints
 from loopline.embedded.files import private_folder
-from loopline.embedded.identities import Secret
+from loopline.embedded.identities import UPLOADS, Secret, uploads_bucket
 from loopline.embedded.layout import DataFolder
 
 INGRESS = ("console", "annotate", "lineage")
@@ -76,6 +78,7 @@ class ServiceSurroundings:
         log_level: How much is logged.
         ack_wait_s: What the durables were declared with; 0 is what the catalog says.
         extra_env: Variables added for one service, by service or process name.
+        access_keys: The console signs tokens with them, the others check tokens.
     """
 
     folder: DataFolder
@@ -86,6 +89,7 @@ class ServiceSurroundings:
     log_level: str
     ack_wait_s: float
     extra_env: Mapping[str, Mapping[str, str]]
+    access_keys: AccessKeys
 
     def command(self, process: ServiceProcess, secret: Secret) -> Command:
         """Return the command of a process, its folder made."""
@@ -115,6 +119,7 @@ class ServiceSurroundings:
             "LOOPLINE_HTTP_HOST": self.host,
             "LOOPLINE_HTTP_PORT": str(self.ports[f"{process.name}_http"]),
             "LOOPLINE_API_TOKEN": endpoints.api_token,
+            "LOOPLINE_ACCESS_KEYS": str(self.access_keys.public_file),
             "LOOPLINE_OTLP_ENDPOINT": self.otlp_endpoint,
             "LOOPLINE_LOG_LEVEL": self.log_level,
             "LOOPLINE_ACK_WAIT_S": str(self.ack_wait_s),
@@ -128,6 +133,20 @@ class ServiceSurroundings:
             env["LOOPLINE_GRPC_PORT"] = str(self.ports[f"{process.name}_grpc"])
         if process.service in CUSTOMER_FACING:
             env["LOOPLINE_CONNECTIONS_FILE"] = str(self.folder.connections)
+        if process.service == "console":
+            env |= self._console_environment()
         for name in (process.service, process.name):
             env.update(self.extra_env.get(name, {}))
         return env
+
+    def _console_environment(self) -> dict[str, str]:
+        """Return what the console alone is told: its signing key, uploads, names, logs."""
+        known = json.loads(self.folder.connections.read_text())
+        names = sorted(name for name in known if name != UPLOADS)
+        return {
+            "LOOPLINE_SIGNING_KEY": str(self.access_keys.signing_file),
+            "LOOPLINE_CONNECTIONS_FILE": str(self.folder.uploads),
+            "LOOPLINE_CONNECTION_NAMES": json.dumps(names),
+            "LOOPLINE_UPLOADS_BUCKET": uploads_bucket(self.endpoints.s3_bucket),
+            "LOOPLINE_LOGS_DIR": str(self.folder.logs),
+        }

@@ -102,7 +102,7 @@ class Service:
         self.log = CommitLog(commits, settings.workspace, source=source, clock=self.clock)
         self.objects = ObjectStore(blobs, settings.workspace)
         self.access = AccessGuard(
-            self.log, settings.access_keys_file, settings.api_token, self.clock
+            self.log, settings.access_keys, settings.api_token, self.clock
         )
         self.chunks = Chunks(self.bus, events, self.agent)
         self.cancellations = Cancellations(events, settings.workspace)

@@ -61,8 +61,9 @@ class ServiceSettings(BaseSettings):
     """0 lets the system choose."""
     api_token: SecretStr = SecretStr("")
     """Bearer token that the HTTP API asks for; none if empty."""
-    access_keys_file: Path | None = None
-    """JWK set of the keys whose tokens the API takes beside `api_token`; see docs/access.md."""
+    access_keys: str = ""
+    """JWK set of the keys whose tokens are good beside `api_token`, as JSON or the path of a file;
+    see docs/access.md."""
     otlp_endpoint: str = ""
     """Where traces go ("http://host:4317"); nowhere if empty."""
     log_level: str = "info"

@@ -32,7 +32,7 @@ def log() -> CommitLog:
 def guard(log: CommitLog, tmp_path: Path) -> AccessGuard:
     path = tmp_path / "jwks.json"
     path.write_text(json.dumps({"keys": [KEY.public_jwk()]}))
-    return AccessGuard(log, path, SecretStr("machine"), SystemClock())
+    return AccessGuard(log, str(path), SecretStr("machine"), SystemClock())
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_revocation_is_a_commit_that_services_follow(
     guard: AccessGuard, log: CommitLog, tmp_path: Path
 ) -> None:
     token = ISSUER.issue("ann", role=Role.LABELER, lifetime_s=60, token_id="t-1")
-    other = AccessGuard(log, tmp_path / "jwks.json", SecretStr(""), SystemClock())
+    other = AccessGuard(log, (tmp_path / "jwks.json").read_text(), SecretStr(""), SystemClock())
     assert guard.caller(f"Bearer {token}").name == "ann"
     first = await other.revocations.revoke("t-1", owner="ann", by="root", reason="lost")
     again = await other.revocations.revoke("t-1", owner="ann", by="root")
@@ -90,20 +90,20 @@ async def test_guard_knows_from_its_start_what_was_revoked(
     guard: AccessGuard, log: CommitLog, tmp_path: Path
 ) -> None:
     await guard.revocations.revoke("t-2", owner="ann", by="root")
-    later = AccessGuard(log, tmp_path / "jwks.json", SecretStr(""), SystemClock())
+    later = AccessGuard(log, str(tmp_path / "jwks.json"), SecretStr(""), SystemClock())
     await later.start()
     assert "t-2" in later.revocations
     await later.stop()
 
 
 def test_service_without_keys_or_token_is_open_as_loopback_is(log: CommitLog) -> None:
-    guard = AccessGuard(log, None, SecretStr(""), SystemClock())
+    guard = AccessGuard(log, "", SecretStr(""), SystemClock())
     assert guard.is_open
     assert guard.caller("").role is Role.ADMIN
 
 
 def test_service_with_the_machine_key_alone_takes_no_other(log: CommitLog) -> None:
-    guard = AccessGuard(log, None, SecretStr("machine"), SystemClock())
+    guard = AccessGuard(log, "", SecretStr("machine"), SystemClock())
     assert guard.caller("bearer machine").kind == "local"
     with pytest.raises(Unauthenticated):
         guard.caller(f"Bearer {ISSUER.issue('ann', role=Role.ADMIN, lifetime_s=60)}")

@@ -13,6 +13,7 @@ from loopline.embedded.identities import (
     CUSTOMER,
     EXTERNAL,
     S3_GRANTS,
+    UPLOADS,
     USER,
     Credentials,
     nats_users,
@@ -64,14 +65,24 @@ def test_only_the_trainer_and_the_user_write_models() -> None:
 
 def test_every_service_has_an_identity_in_storage(credentials: Credentials) -> None:
     names = [i.name for i in s3_identities(credentials, "loopline", "default", ())]
-    assert set(names) == {ADMIN, USER, *SERVICES}
+    assert set(names) == {ADMIN, USER, UPLOADS, *SERVICES}
 
 
 def test_grants_are_of_one_workspace(credentials: Credentials) -> None:
     identities = s3_identities(credentials, "loopline", "team-a", ())
-    actions = [a for i in identities if i.name != ADMIN for a in i.actions]
+    actions = [a for i in identities if i.name not in (ADMIN, UPLOADS) for a in i.actions]
     assert actions
     assert all(action.split(":")[1].startswith("loopline/team-a/") for action in actions)
+
+
+def test_uploads_have_a_bucket_of_their_own(credentials: Credentials) -> None:
+    identities = s3_identities(credentials, "loopline", "default", ())
+    (uploads,) = [i for i in identities if i.name == UPLOADS]
+    assert {action.split(":")[1] for action in uploads.actions} == {"loopline-uploads"}
+
+
+def test_the_console_writes_nothing() -> None:
+    assert S3_GRANTS["console"].write == ()
 
 
 def test_the_customer_is_an_identity_only_with_buckets_and_sees_those_alone(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from loopline.access import KeySet, SigningKey
+from loopline.embedded.access_keys import AccessKeys
 from loopline.embedded.endpoints import Endpoints
 from loopline.embedded.errors import PlatformError
 from loopline.embedded.identities import Secret
@@ -34,6 +37,8 @@ ENDPOINTS = Endpoints(
 
 def surroundings(root: Path, **given: Any) -> ServiceSurroundings:
     ports = {"ingest_http": 1, "ingest-2_http": 2, "inference_http": 3, "inference_grpc": 4}
+    ports["console_http"] = 5
+    (root / "connections.json").write_text('{"customer": {}, "uploads": {}}')
     return ServiceSurroundings(
         folder=DataFolder(root),
         host="127.0.0.1",
@@ -43,6 +48,7 @@ def surroundings(root: Path, **given: Any) -> ServiceSurroundings:
         log_level="info",
         ack_wait_s=0.0,
         extra_env=given,
+        access_keys=AccessKeys.load_or_generate(root / "access"),
     )
 
 
@@ -102,6 +108,28 @@ def test_customers_keys_reach_only_the_services_that_need_them(tmp_path: Path) -
     inference = told.command(ServiceProcess("inference", 0), SECRET).env
     assert "LOOPLINE_CONNECTIONS_FILE" not in inference
     assert inference["LOOPLINE_GRPC_PORT"] == "4"
+
+
+def test_the_console_alone_can_sign_tokens_and_the_others_can_check_them(tmp_path: Path) -> None:
+    told = surroundings(tmp_path)
+    console = told.command(ServiceProcess("console", 0), SECRET).env
+    inference = told.command(ServiceProcess("inference", 0), SECRET).env
+    assert "LOOPLINE_SIGNING_KEY" not in inference
+    key = SigningKey.of_setting(console["LOOPLINE_SIGNING_KEY"])
+    assert list(KeySet.of_setting(inference["LOOPLINE_ACCESS_KEYS"]).keys) == [key.id]
+    for path in (tmp_path / "access").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_console_knows_customers_storage_by_name_alone(tmp_path: Path) -> None:
+    console = surroundings(tmp_path).command(ServiceProcess("console", 0), SECRET).env
+    assert console["LOOPLINE_CONNECTION_NAMES"] == '["customer"]'
+    assert console["LOOPLINE_CONNECTIONS_FILE"] == str(tmp_path / "uploads.json")
+
+
+def test_keys_are_made_once(tmp_path: Path) -> None:
+    first = AccessKeys.load_or_generate(tmp_path / "access")
+    assert AccessKeys.load_or_generate(tmp_path / "access").key.id == first.key.id
 
 
 def test_variables_are_added_for_a_service_and_for_one_of_its_processes(tmp_path: Path) -> None:
