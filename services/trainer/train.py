@@ -19,7 +19,7 @@ from typing import BinaryIO, Final
 from loopline.errors import Rejected
 from loopline.store import runs
 from services.trainer.domain.job import Command, Describe, Described, Failed, Report, Train
-from services.trainer.recipes.interface import RecipeParameters
+from services.trainer.recipes.parameters import RecipeParameters
 from services.trainer.recipes.registry import AnyRecipe, checked_parameters, find_recipe
 
 # The source that weights depend on, beside the recipe's own.

@@ -4,15 +4,16 @@ Nothing here imports torch before a recipe is asked to build something: paramete
 torch is still loading.
 """
 
-from services.trainer.recipes.augmentation import Augmentation
+from loopline.vision.augmentation import Augmentation
 from services.trainer.recipes.interface import (
     Batch,
     Draw,
     Export,
+    Outputs,
     Recipe,
-    RecipeParameters,
     Survey,
 )
+from services.trainer.recipes.parameters import RecipeParameters
 from services.trainer.recipes.whole_image import WholeImageRecipe
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Batch",
     "Draw",
     "Export",
+    "Outputs",
     "Recipe",
     "RecipeParameters",
     "Survey",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from loopline.errors import Rejected
-from services.trainer.recipes.interface import RecipeParameters
+from services.trainer.recipes.parameters import RecipeParameters
 from services.trainer.recipes.whole_image import WholeImageRecipe
 
 if TYPE_CHECKING:

@@ -10,57 +10,28 @@ split, ONNX and its check, storing and committing.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 
 from loopline.vision.images import UInt8Image
 from services.trainer.domain.evaluation import Judgement
 from services.trainer.domain.examples import Example
 from services.trainer.domain.manifest import InputFormat
-from services.trainer.recipes.augmentation import Augmentation
+from services.trainer.recipes.balance import class_weights
+from services.trainer.recipes.parameters import RecipeParameters
+from services.trainer.recipes.schedules import rate
 
 if TYPE_CHECKING:
     import torch
 
-P = TypeVar("P", bound="RecipeParameters")
+P = TypeVar("P", bound=RecipeParameters)
 Target = Any  # of one image; only the recipe looks inside
-Outputs = npt.NDArray[np.float32]
-
-MAX_EPOCHS = 1000  # of which each is a chunk of the run
-WARM_UP_SHARE = 0.25  # of the steps, before the learning rate has reached its peak
-
-
-class RecipeParameters(BaseModel):
-    """What every recipe can be told; a recipe adds its own fields. Unknown names are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epochs: int = Field(16, ge=1, le=MAX_EPOCHS, description="Passes over the training split.")
-    batch_size: int = Field(48, ge=1, le=4096, description="Images per step.")
-    learning_rate: float = Field(8e-3, gt=0, le=10, description="Its peak; it warms up and decays.")
-    weight_decay: float = Field(
-        0.3, ge=0, le=10, description="Of weights, not of biases and norms."
-    )
-    image_size: int = Field(
-        0, ge=0, le=4096, description="Side of the network's input, px; 0 chooses by the images."
-    )
-    colour: Literal["auto", "grey", "rgb"] = Field("auto", description="Channels of the input.")
-    interpolation: Literal["area", "bilinear", "bicubic"] = Field(
-        "area", description="How images are brought to the input's size."
-    )
-    augmentation: Augmentation = Augmentation()
-    validation_share: float = Field(
-        0.1, ge=0, lt=1, description="Set aside from training where there is no split 'val'."
-    )
-    seed: int = Field(0, ge=0, lt=2**32, description="Same seed, same model.")
-    threads: int = Field(1, ge=1, le=256, description="CPU threads; other counts, other bits.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the network runs.")
-    checkpoint_every_epochs: int = Field(1, ge=1, description="How much a crash may cost.")
+Outputs = dict[str, npt.NDArray[Any]]
+"""By the names of `loopline.vision.outputs.OUTPUTS`, each with the batch first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +42,13 @@ class Survey:
         height_px: Median height.
         width_px: Median width.
         grey: Whether all that were looked at are grey.
+        class_counts: How many of them have each class; empty if nobody counted.
     """
 
     height_px: int
     width_px: int
     grey: bool
+    class_counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +58,14 @@ class Draw:
     Attributes:
         epoch: From 0.
         indices: `(N,)` places of the images in the training split.
+        other: Gives image and target at another place, for what joins images.
+        count: How many places there are.
     """
 
     epoch: int
     indices: npt.NDArray[np.int64]
+    other: Callable[[int], tuple[UInt8Image, Target]] | None = None
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +107,33 @@ class Recipe(ABC, Generic[P]):
     """
 
     task: ClassVar[Literal["classification", "detection", "segmentation"]]
+    headline: ClassVar[str]
+    """The metric that says most of a model, higher is better: by it training stops early."""
+    needs: ClassVar[str]
+    """What labels it learns from, for the message where there are none: "a class of the image"."""
+    fit: ClassVar[Literal["stretch", "letterbox"]] = "letterbox"
     parameters_class: ClassVar[type[RecipeParameters]] = RecipeParameters
 
     def __init__(self, parameters: P, classes: Sequence[str], survey: Survey) -> None:
         self.parameters = parameters
         self.classes = tuple(classes)
+        self.survey = survey
         self.input_format = self.choose_input_format(survey)
 
     def choose_input_format(self, survey: Survey) -> InputFormat:
         """Choose the network's input: the parameters' word, else by the images."""
-        side = self.parameters.image_size or automatic_side_px(survey)
+        side = self.parameters.image_size or self.automatic_side_px(survey)
         grey = survey.grey if self.parameters.colour == "auto" else self.parameters.colour == "grey"
-        return InputFormat(side, side, 1 if grey else 3, self.parameters.interpolation)
+        return InputFormat(side, side, 1 if grey else 3, self.parameters.interpolation, self.fit)
+
+    def automatic_side_px(self, survey: Survey) -> int:
+        """Choose a square input by the images: at least 40 px, at most 128 px."""
+        side = max(survey.height_px, survey.width_px)
+        return min(max(8 * round(side / 8), 40), 128)
+
+    def class_indices(self, example: Example) -> tuple[int, ...]:
+        """Return the classes seen on an image, ascending."""
+        return tuple(i for i, name in enumerate(self.classes) if name in example.class_names)
 
     @classmethod
     def load(cls) -> None:
@@ -158,6 +150,11 @@ class Recipe(ABC, Generic[P]):
         Random initial weights are drawn from torch's global generator, seeded before.
         """
 
+    def backbone(self, model: torch.nn.Module) -> torch.nn.Module | None:
+        """Return the part of the model that pretrained weights are for; None if it has none."""
+        part = getattr(model, "backbone", None)
+        return part if part is None or hasattr(part, "parameters") else None
+
     @abstractmethod
     def transform(
         self, images: Sequence[UInt8Image], targets: Sequence[Target], draw: Draw | None
@@ -169,51 +166,59 @@ class Recipe(ABC, Generic[P]):
         """Return the loss of a batch, a scalar to be differentiated."""
 
     @abstractmethod
+    def export(self, model: torch.nn.Module) -> Export:
+        """Return what is served; the outputs' names are those of the task."""
+
     def predict(self, model: torch.nn.Module, images: torch.Tensor) -> Outputs:
         """Return the outputs for a batch as they are served; the model is in evaluation mode."""
+        export = self.export(model)
+        found = export.module(images)
+        found = found if isinstance(found, tuple) else (found,)
+        return {
+            name: output.cpu().numpy() for name, output in zip(export.outputs, found, strict=True)
+        }
 
     @abstractmethod
     def judge(
-        self, outputs: Outputs, targets: Sequence[Target], assets: Sequence[str]
+        self, outputs: Iterable[Outputs], targets: Sequence[Target], assets: Sequence[str]
     ) -> Judgement:
-        """Compare outputs with the truth."""
+        """Compare outputs, given a batch after the other, with the truth of all their images."""
 
-    @abstractmethod
-    def export(self, model: torch.nn.Module) -> Export:
-        """Return what is served."""
+    def difference(self, ours: Outputs, theirs: Outputs) -> float:
+        """Return how far two sets of outputs for the same images are apart, at most."""
+        return max(
+            float(np.abs(ours[name].astype(np.float64) - theirs[name]).max(initial=0.0))
+            for name in ours
+        )
+
+    def class_weights(self) -> list[float] | None:
+        """Return what an error in each class counts; None where all count the same."""
+        if self.parameters.balance != "loss" or not self.survey.class_counts:
+            return None
+        weights: list[float] = class_weights(self.survey.class_counts).tolist()
+        return weights
 
     def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         """Return the optimiser: AdamW, its weight decay on matrices and filters alone."""
         import torch
 
-        matrices = [p for p in model.parameters() if p.ndim > 1]
-        others = [p for p in model.parameters() if p.ndim <= 1]
+        trained = [p for p in model.parameters() if p.requires_grad]
         groups = [
-            {"params": matrices, "weight_decay": self.parameters.weight_decay},
-            {"params": others, "weight_decay": 0.0},
+            {
+                "params": [p for p in trained if p.ndim > 1],
+                "weight_decay": self.parameters.weight_decay,
+            },
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(groups, lr=self.parameters.learning_rate)
 
     def build_schedule(
         self, optimizer: torch.optim.Optimizer, steps: int
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        """Return the schedule, advanced after each step: one cycle (Smith and Topin, 2018)."""
-        from torch.optim.lr_scheduler import OneCycleLR
+        """Return the schedule, advanced after each step: see `schedules.rate`."""
+        from torch.optim.lr_scheduler import LambdaLR
 
-        return OneCycleLR(
-            optimizer,
-            self.parameters.learning_rate,
-            total_steps=max(steps, 2),
-            pct_start=WARM_UP_SHARE,
-            div_factor=10,
-            final_div_factor=100,
-        )
+        return LambdaLR(optimizer, lambda step: rate(self.parameters, step, steps))
 
     def calibrate(self, model: torch.nn.Module, batches: Sequence[Batch]) -> None:
         """Last touch on the trained model with the validation split; nothing by default."""
-
-
-def automatic_side_px(survey: Survey) -> int:
-    """Choose a square input by the images: at least 40 px, at most 128 px."""
-    side = max(survey.height_px, survey.width_px)
-    return min(max(8 * round(side / 8), 40), 128)

@@ -10,7 +10,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from loopline.errors import Rejected
-from services.trainer.recipes.interface import Recipe, RecipeParameters
+from services.trainer.recipes.interface import Recipe
+from services.trainer.recipes.parameters import RecipeParameters
 
 GROUP: Final = "loopline.recipes"
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from loopline.vision.augmentation import Augmenter
 from loopline.vision.images import UInt8Image
 from services.trainer.domain.evaluation import Judgement, judge_classification
 from services.trainer.domain.examples import Example
-from services.trainer.recipes.augmentation import Augmenter
 from services.trainer.recipes.interface import (
     Batch,
     Draw,
     Export,
     Outputs,
     Recipe,
-    RecipeParameters,
     Survey,
 )
+from services.trainer.recipes.parameters import RecipeParameters
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +36,9 @@ class WholeImageRecipe(Recipe[P]):
     """
 
     task = "classification"
+    headline = "accuracy"
+    needs = "a class of the whole image"
+    fit = "stretch"
 
     def __init__(self, parameters: P, classes: Sequence[str], survey: Survey) -> None:
         super().__init__(parameters, classes, survey)
@@ -70,18 +73,21 @@ class WholeImageRecipe(Recipe[P]):
 
     def step(self, model: torch.nn.Module, images: torch.Tensor, targets: Any) -> torch.Tensor:
         """See `Recipe`: cross-entropy."""
+        import torch
         from torch.nn import functional
 
-        return functional.cross_entropy(model(images), targets)
+        weights = self.class_weights()
+        weight = None if weights is None else torch.tensor(weights, device=images.device)
+        return functional.cross_entropy(model(images), targets, weight=weight)
 
-    def predict(self, model: torch.nn.Module, images: torch.Tensor) -> Outputs:
-        """Return probabilities `(N, classes)`."""
-        probabilities: Outputs = self.export(model).module(images).cpu().numpy()
-        return probabilities
-
-    def judge(self, outputs: Outputs, targets: Sequence[int], assets: Sequence[str]) -> Judgement:
+    def judge(
+        self, outputs: Iterable[Outputs], targets: Sequence[int], assets: Sequence[str]
+    ) -> Judgement:
         """See `judge_classification`."""
-        return judge_classification(outputs, np.asarray(targets, np.int64), self.classes, assets)
+        probabilities = np.concatenate([some["probabilities"] for some in outputs])
+        return judge_classification(
+            probabilities, np.asarray(targets, np.int64), self.classes, assets
+        )
 
     def export(self, model: torch.nn.Module) -> Export:
         """Return the model with its softmax: one output, "probabilities" `(N, classes)` float32."""

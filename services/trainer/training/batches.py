@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from loopline.vision.images import UInt8Image
-from services.trainer.recipes.interface import Batch, Draw, Recipe
 from loopline.vision.randomness import permutation
+from services.trainer.recipes.balance import image_weights, weighted_order
+from services.trainer.recipes.interface import Batch, Draw, Recipe
 from services.trainer.training.pixels import Pixels
 
 AHEAD = 2
@@ -35,6 +36,8 @@ class Split:
     pixels: Pixels
     targets: tuple[Any, ...]
     assets: tuple[str, ...]
+    classes: tuple[tuple[int, ...], ...] = ()
+    """The classes seen on each."""
 
     def __len__(self) -> int:
         return len(self.assets)
@@ -60,18 +63,33 @@ class TrainingBatches:
         self._seed = recipe.parameters.seed
         self.batch_size = min(recipe.parameters.batch_size, len(split))
         self.steps_per_epoch = len(split) // self.batch_size
+        self._weights = self._image_weights()
         self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def batch(self, step: int) -> Batch:
         """Return the batch of step `step`, counted from 0 over all epochs."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
-            self._order = (epoch, permutation(self._seed, epoch, len(self._split)))
+            self._order = (epoch, self._epoch_order(epoch))
         start = place * self.batch_size
         indices = self._order[1][start : start + self.batch_size]
         images: list[UInt8Image] = [self._split.pixels[int(index)] for index in indices]
         targets = [self._split.targets[index] for index in indices]
-        return self._recipe.transform(images, targets, Draw(epoch, indices))
+        draw = Draw(epoch, indices, self._other, len(self._split))
+        return self._recipe.transform(images, targets, draw)
+
+    def _other(self, place: int) -> tuple[UInt8Image, Any]:
+        return self._split.pixels[place], self._split.targets[place]
+
+    def _epoch_order(self, epoch: int) -> npt.NDArray[np.int64]:
+        if self._weights is None:
+            return permutation(self._seed, epoch, len(self._split))
+        return weighted_order(self._seed, epoch, self._weights)
+
+    def _image_weights(self) -> npt.NDArray[np.float64] | None:
+        if self._recipe.parameters.balance != "sampling":
+            return None
+        return image_weights(self._split.classes, self._recipe.survey.class_counts)
 
     def from_step(self, first: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of steps `first` to `stop` - 1, made in a thread a little ahead."""

@@ -7,6 +7,7 @@ import hashlib
 import io
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -18,12 +19,14 @@ import torch
 
 from loopline.errors import Rejected
 from services.trainer.domain.manifest import InputFormat
-from services.trainer.recipes.interface import Batch, Export
+from services.trainer.recipes.interface import Batch, Export, Outputs, Recipe
+from services.trainer.training.batches import Split
 
 OPSET: Final = 20
 BATCH_MAX: Final = 1024
 INPUT: Final = "image"
 PARITY_TOLERANCE: Final = 1e-4  # between torch's and onnxruntime's outputs
+METRICS_TOLERANCE: Final = 1e-3  # between what is measured with either
 PARITY_IMAGES: Final = 512
 
 
@@ -80,25 +83,49 @@ def onnx_file(export: Export, input_format: InputFormat) -> bytes:
     return data
 
 
-def parity(export: Export, onnx_model: bytes, batches: Iterable[Batch]) -> float:
-    """Return the largest difference between torch's and onnxruntime's outputs on real images.
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far the exported network is from the trained one, on real images.
+
+    Attributes:
+        difference: Largest difference of an output, as the recipe measures it.
+        metrics: Largest difference of a metric.
+    """
+
+    difference: float
+    metrics: float
+
+
+def parity(recipe: Recipe[Any], export: Export, onnx_model: bytes, split: Split) -> Parity:
+    """Compare torch's and onnxruntime's outputs, and what is measured with each.
 
     Raises:
-        Rejected: It is more than `PARITY_TOLERANCE`.
+        Rejected: They differ by more than `PARITY_TOLERANCE` or `METRICS_TOLERANCE`.
     """
     session = inference_session(onnx_model)
     module = export.module.cpu().eval()
-    worst = 0.0
-    for images in _first_images(batches):
+    ours: list[Outputs] = []
+    theirs: list[Outputs] = []
+    for images in _first_images(split.batches(recipe)):
         with torch.no_grad():
-            ours = module(torch.from_numpy(images))
-        theirs = session.run(list(export.outputs), {INPUT: images})
-        ours = ours if isinstance(ours, tuple) else (ours,)
-        for one, other in zip(ours, theirs, strict=True):
-            worst = max(worst, float(np.abs(one.numpy() - other).max()))
-    if not worst <= PARITY_TOLERANCE:
-        raise Rejected(f"the exported network differs from the trained one by {worst:.2g}")
-    return worst
+            found = module(torch.from_numpy(images))
+        found = found if isinstance(found, tuple) else (found,)
+        arrays = [output.numpy() for output in found]
+        ours.append(dict(zip(export.outputs, arrays, strict=True)))
+        arrays = session.run(list(export.outputs), {INPUT: images})
+        theirs.append(dict(zip(export.outputs, arrays, strict=True)))
+    differences = [recipe.difference(*pair) for pair in zip(ours, theirs, strict=True)]
+    looked_at = min(len(split), PARITY_IMAGES)
+    targets, assets = split.targets[:looked_at], split.assets[:looked_at]
+    one = recipe.judge(ours, targets, assets).metrics
+    other = recipe.judge(theirs, targets, assets).metrics
+    result = Parity(max(differences), max(abs(one[name] - other[name]) for name in one))
+    if not (result.difference <= PARITY_TOLERANCE and result.metrics <= METRICS_TOLERANCE):
+        raise Rejected(
+            f"the exported network differs from the trained one by {result.difference:.2g}, "
+            f"its metrics by {result.metrics:.2g}"
+        )
+    return result
 
 
 def inference_session(onnx_model: bytes) -> onnxruntime.InferenceSession:

@@ -15,7 +15,8 @@ import torch
 from loopline.errors import Rejected
 from services.trainer.domain.evaluation import Judgement
 from services.trainer.domain.job import Progress, Report
-from services.trainer.recipes.interface import Batch, Recipe, RecipeParameters
+from services.trainer.recipes.interface import Batch, Recipe
+from services.trainer.recipes.parameters import RecipeParameters
 from services.trainer.training.batches import Split, TrainingBatches
 from services.trainer.training.checkpoints import CheckpointWriter, TrainingState
 
@@ -163,12 +164,13 @@ def judge(recipe: Recipe[Any], model: torch.nn.Module, split: Split) -> Judgemen
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        outputs = [
+        outputs = (
             recipe.predict(model, torch.from_numpy(batch.images).to(device))
             for batch in split.batches(recipe)
-        ]
+        )
+        judgement = recipe.judge(outputs, split.targets, split.assets)
     model.train(was_training)
-    return recipe.judge(np.concatenate(outputs), split.targets, split.assets)
+    return judgement
 
 
 def on_device(targets: Any, device: torch.device) -> Any:

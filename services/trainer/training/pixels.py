@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from loopline.errors import Rejected
-from loopline.vision.images import UInt8Image, decode, resize
+from loopline.vision.geometry import Placement
+from loopline.vision.images import UInt8Image, decode
 from services.trainer.domain.job import Placed
 from services.trainer.domain.manifest import InputFormat
 from services.trainer.recipes.interface import Survey
@@ -60,7 +61,9 @@ class Pixels:
     def _read(self, index: int) -> UInt8Image:
         wanted = self._format
         image = read(self._paths[index], wanted.channels)
-        return resize(image, wanted.height_px, wanted.width_px, wanted.interpolation)
+        height, width = image.shape[:2]
+        placement = Placement(height, width, wanted.height_px, wanted.width_px, wanted.fit)
+        return placement.image_to_input(image, wanted.interpolation)
 
 
 def read(path: Path, channels: int) -> UInt8Image:
@@ -71,14 +74,15 @@ def read(path: Path, channels: int) -> UInt8Image:
         raise Rejected(f"image {path.name[:12]}: {error.message}", asset=path.name) from error
 
 
-def survey(placed: Sequence[Placed]) -> Survey:
-    """Return the median size of the training images, and whether a sample of them is grey."""
+def survey(placed: Sequence[Placed], classes: Sequence[str] = ()) -> Survey:
+    """Return the median size of the training images, their classes, and whether they are grey."""
     examples = [one.example for one in placed]
     sample = placed[:: max(1, len(placed) // LOOKED_AT)]
     return Survey(
         height_px=int(statistics.median(example.height_px for example in examples)),
         width_px=int(statistics.median(example.width_px for example in examples)),
         grey=all(_is_grey(read(one.path, 3)) for one in sample),
+        class_counts=tuple(sum(name in e.class_names for e in examples) for name in classes),
     )
 
 

@@ -15,7 +15,8 @@ from loopline.errors import Rejected
 from services.trainer.adapters.files import write_whole
 from services.trainer.domain.examples import TEST, TRAIN, VALIDATION
 from services.trainer.domain.job import PLACED, CheckpointSaved, Placed, Train, Trained
-from services.trainer.recipes.interface import Recipe, RecipeParameters
+from services.trainer.recipes.interface import Recipe
+from services.trainer.recipes.parameters import RecipeParameters
 from services.trainer.recipes.registry import AnyRecipe
 from services.trainer.training import checkpoints, export
 from services.trainer.training.batches import Split, TrainingBatches
@@ -48,7 +49,7 @@ def train(
     """
     began = time.monotonic()
     placed = _read_examples(job.examples_file)
-    recipe: Recipe[Any] = recipe_class(parameters, job.classes, survey(placed[TRAIN]))
+    recipe: Recipe[Any] = recipe_class(parameters, job.classes, survey(placed[TRAIN], job.classes))
     splits = _splits(recipe, placed, job)
     device = make_deterministic(parameters)
 
@@ -80,7 +81,8 @@ def _splits(recipe: Recipe[Any], placed: dict[str, list[Placed]], job: Train) ->
     for split in (TRAIN, TEST):
         if not len(splits[split]):
             raise Rejected(
-                f"{job.dataset}: no label of split {split!r} can be used for {recipe.task}"
+                f"{job.dataset}: no label of split {split!r} can be used for {recipe.task}, "
+                f"which learns from {recipe.needs}"
             )
     return splits
 
@@ -92,6 +94,7 @@ def _split(recipe: Recipe[Any], placed: Sequence[Placed], room: Room) -> Split:
         pixels=Pixels([one.path for one, _ in usable], recipe.input_format, room),
         targets=tuple(target for _, target in usable),
         assets=tuple(one.example.asset for one, _ in usable),
+        classes=tuple(recipe.class_indices(one.example) for one, _ in usable),
     )
 
 
@@ -132,7 +135,8 @@ def _finished(
     judgement = judge(recipe, state.model, splits[TEST])
     exported = recipe.export(state.model.cpu().eval())
     onnx_model = export.onnx_file(exported, recipe.input_format)
-    figures["onnx_parity"] = export.parity(exported, onnx_model, splits[TEST].batches(recipe))
+    parity = export.parity(recipe, exported, onnx_model, splits[TEST])
+    figures |= {"onnx_parity": parity.difference, "onnx_parity_metrics": parity.metrics}
     report = {"task": recipe.task, "split": TEST, **judgement.report, "history": state.history}
     contents = {
         ONNX_FILE: onnx_model,

@@ -117,7 +117,10 @@ def test_labels_of_another_task_are_refused(tmp_path: Path) -> None:
     job = Train(dataset="shop@v1", classes=CLASSES, examples_file=examples, folder=tmp_path)
     last = answers(ask("tiny"), job)[-1]
     assert isinstance(last, Failed)
-    assert last.reason == "shop@v1: no label of split 'train' can be used for classification"
+    assert last.reason == (
+        "shop@v1: no label of split 'train' can be used for classification, "
+        "which learns from a class of the whole image"
+    )
 
 
 def test_training_before_a_description_is_refused(

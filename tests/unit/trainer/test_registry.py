@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from loopline.errors import Rejected
-from services.trainer.recipes.classification import ClassificationRecipe
-from services.trainer.recipes.interface import Survey, automatic_side_px
+from services.trainer.recipes.classification import ClassificationParameters, ClassificationRecipe
+from services.trainer.recipes.interface import Survey
 from services.trainer.recipes.registry import checked_parameters, find_recipe
 
 
@@ -68,7 +68,9 @@ def test_whole_floats_from_json_are_taken_as_integers() -> None:
 
 @pytest.mark.parametrize(("side", "expected"), [(28, 40), (64, 64), (100, 96), (4000, 128)])
 def test_the_input_size_follows_the_images_within_bounds(side: int, expected: int) -> None:
-    assert automatic_side_px(Survey(side, side // 2, grey=True)) == expected
+    survey = Survey(side, side // 2, grey=True)
+    recipe = ClassificationRecipe(ClassificationParameters(), ["coat", "shirt"], survey)
+    assert recipe.input_format.height_px == recipe.input_format.width_px == expected
 
 
 @pytest.mark.parametrize(
