@@ -68,6 +68,16 @@ docs: $(READY) $(TOOLS)  ## Generate docs/events.md, docs/asyncapi.json and the 
 bench: $(READY)  ## Ratios to .bench/results.json (ONLY=name)
 	$(RUN) -m tests.bench $(if $(ONLY),--only $(ONLY))
 
+bench-peers: $(READY)  ## Other servers, each in an environment of its own, for the bench of serving
+	$(foreach peer,pytriton kserve litserve,$(call install-peer,$(peer)))
+
+define install-peer
+	test -f .bench/peers/$(1)/.ready || { $(BIN)/uv venv --quiet --allow-existing .bench/peers/$(1) && \
+	  $(BIN)/uv pip install --quiet --python .bench/peers/$(1)/bin/python \
+	    -r tests/bench/serving/peers/$(1).txt && touch .bench/peers/$(1)/.ready; }
+
+endef
+
 chaos: $(READY)  ## The fault tests at length
 	$(RUN) -m tests.chaos $(ARGS)
 
