@@ -32,9 +32,8 @@ from services.inference.adapters.aliases import AliasFollower
 from services.inference.adapters.applications import Applications, ChunkResult
 from services.inference.adapters.bulk import BulkPredictor
 from services.inference.adapters.committed_models import CommittedModels
-from services.inference.adapters.data_plane import DataPlane
 from services.inference.adapters.engine import EngineOptions, OnnxEngine
-from services.inference.adapters.grpc_server import GrpcOptions, GrpcServer
+from services.inference.adapters.fronts import Fronts
 from services.inference.adapters.repository import ModelRepository
 from services.inference.adapters.scheduling import Scheduler
 from services.inference.adapters.servable import Servable
@@ -85,7 +84,7 @@ class Inference(Service):
 
     async def stop(self) -> None:
         """Finish open calls, then let the models go."""
-        await asyncio.to_thread(self.front.stop, self.settings.drain_s)
+        await asyncio.to_thread(self.fronts.stop, self.settings.drain_s)
         await self.aliases.stop()
         self.repository.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -223,13 +222,7 @@ class Inference(Service):
             image_pixels=settings.image_pixels_max,
             request_timeout_s=settings.request_timeout_s,
         )
-        plane = DataPlane(Scheduler(self.repository, self._pool, limits), self.clock)
-        options = GrpcOptions(
-            host=settings.grpc_host,
-            port=settings.grpc_port,
-            threads=settings.grpc_threads,
-            message_bytes=settings.message_max_bytes,
-        )
-        self.front = GrpcServer(plane, self.repository, limits, options)
-        self.front.start()
-        log.info("grpc_started", grpc_port=self.front.port)
+        scheduler = Scheduler(self.repository, self._pool, limits)
+        fronts = Fronts(settings, self.repository, scheduler, self.access, self.clock)
+        await asyncio.to_thread(fronts.start)
+        self.fronts = fronts

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import Field
 
 from loopline.runtime.settings import ServiceSettings
@@ -16,8 +19,41 @@ class InferenceSettings(ServiceSettings):
     """0 lets the system choose."""
     grpc_threads: int = Field(default=64, ge=1, le=1_024)
     """Calls handled at once; four times as many more may wait, the rest is refused."""
+    rest_host: str = ""
+    """The address of the protocol over HTTP; `grpc_host` if empty."""
+    rest_port: int = Field(default=0, ge=0, le=65_535)
+    """0 lets the system choose."""
+    rest_threads: int = Field(default=16, ge=1, le=1_024)
+    """Requests over HTTP that are read, started and written at once; others wait for a thread."""
+    rest_connections_max: int = Field(default=1_024, ge=1)
+    """Connections over HTTP at once; beyond that new ones are closed."""
     message_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1_024)
-    """The largest gRPC message taken or given."""
+    """The largest message taken or given, over HTTP before and after decompression."""
+    streams_max: int = Field(default=16, ge=1)
+    """Streams at once; each holds one of `grpc_threads`."""
+    stream_requests_max: int = Field(default=16, ge=1)
+    """Requests of one stream inside at once; its others wait with the client."""
+    stream_idle_s: float = Field(default=300.0, gt=0)
+    """A stream on which nothing moves for this long is ended."""
+    shared_memory: Literal["local", "all", "none"] = "local"
+    """Who may register shared memory: clients that call from this machine, all, none."""
+    shared_memory_regions_max: int = Field(default=128, ge=1)
+    """Regions registered at once."""
+    tls_certificate: Path | None = None
+    """PEM file of the server's certificate and its chain; both fronts speak plain text without."""
+    tls_key: Path | None = None
+    """PEM file of its private key."""
+    tls_client_ca: Path | None = None
+    """PEM file of who issues clients' certificates: with it every client must show one."""
+    client_tokens: Literal["auto", "always", "never"] = "auto"
+    """Whether clients must show a bearer token. "auto": where `access_keys` are given and a front
+    listens beyond loopback."""
+    client_requests_per_s: float = Field(default=10_000.0, ge=0)
+    """Requests of one client a second, in the long run; 0 for no limit."""
+    client_burst: int = Field(default=20_000, ge=1)
+    """Requests that one client may have saved up."""
+    client_concurrency: int = Field(default=256, ge=0)
+    """Requests of one client inside at once, answers that it did not read included; 0: no limit."""
     engine_threads: int = Field(default=0, ge=0)
     """Threads of one execution of the engine; 0 for one per core."""
     engine_providers: tuple[str, ...] = ()

@@ -49,7 +49,7 @@ async def serve(folder: Path) -> None:
         )
         await move_alias(service.log, model.ref)
     await service.start()
-    print(f"port {service.front.port}", flush=True)
+    print(f"port {service.fronts.grpc.port}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await service.stop()
 

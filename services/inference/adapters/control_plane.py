@@ -18,7 +18,7 @@ from loopline.contracts.oip.v2 import (
     statistics_pb2,
 )
 from loopline.errors import Forbidden, NotFound, Rejected, Transient
-from services.inference.adapters import oip
+from services.inference.adapters import oip_descriptions
 from services.inference.adapters.gate import Visitor
 from services.inference.adapters.repository import ModelRepository
 from services.inference.adapters.servable import Servable
@@ -71,7 +71,7 @@ class ControlPlane:
         servable = self._repository.find(name, version)
         loaded = self._repository.loaded()
         versions = [s.model.version for s in loaded if s.model.name == name]
-        return oip.model_metadata(servable, versions)
+        return oip_descriptions.model_metadata(servable, versions)
 
     def model_config(
         self, visitor: Visitor, name: str, version: str
@@ -79,7 +79,7 @@ class ControlPlane:
         """Return how a model version is served; loads it if need be."""
         visitor.must_predict(name)
         servable = self._repository.find(name, version)
-        return oip.model_config(servable, self._limits.batch_images)
+        return oip_descriptions.model_config(servable, self._limits.batch_images)
 
     def statistics(
         self, visitor: Visitor, name: str = "", version: str = ""
@@ -87,8 +87,8 @@ class ControlPlane:
         """Return what loaded model versions did: one, all of a model, or all that may be asked."""
         if name:
             visitor.must_predict(name)
-            return oip.statistics(self._selected(name, version))
-        return oip.statistics(
+            return oip_descriptions.statistics(self._selected(name, version))
+        return oip_descriptions.statistics(
             [s for s in self._repository.loaded() if _may_see(visitor, s.model.name)]
         )
 
@@ -98,7 +98,8 @@ class ControlPlane:
         """Return which model versions there are, and in which state, of those that may be asked."""
         _check_repository(repository)
         entries = [e for e in self._repository.index() if _may_see(visitor, e.key.model)]
-        return oip.repository_index([e for e in entries if e.state == "READY" or not ready])
+        wanted = [e for e in entries if e.state == "READY" or not ready]
+        return oip_descriptions.repository_index(wanted)
 
     def load(
         self, visitor: Visitor, name: str, repository: str = "", parameters: Iterable[str] = ()

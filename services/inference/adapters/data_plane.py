@@ -7,9 +7,10 @@ it has a thread to spare, or takes `future`'s callback and then `encode`, which 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
+from typing import TypeVar
 
 from loopline.clock import Clock
 from loopline.contracts import ArtefactKind, ArtefactRef, BoundingBox, Shape
@@ -20,8 +21,10 @@ from loopline.store.items import Prediction
 from loopline.store.items import Shape as StoredShape
 from services.inference.adapters import oip
 from services.inference.adapters.batching import Inferred
+from services.inference.adapters.gate import ANYBODY, Visitor
 from services.inference.adapters.scheduling import Job, Scheduler
 from services.inference.adapters.servable import Servable
+from services.inference.adapters.shared_memory import SharedMemory
 from services.inference.domain.answers import answer, predictions
 from services.inference.domain.model import IMAGE_TASKS, ModelVersion, TensorSpec
 from services.inference.domain.tensors import (
@@ -31,62 +34,104 @@ from services.inference.domain.tensors import (
     requested_outputs,
 )
 
+A = TypeVar("A")
+
 
 class Ticket:
     """An answer to come."""
 
     def __init__(
-        self, request: oip.InferRequest, outputs: Sequence[TensorSpec], job: Job, clock: Clock
+        self,
+        request: oip.InferRequest,
+        outputs: Sequence[TensorSpec],
+        job: Job,
+        clock: Clock,
+        memory: oip.Memory | None = None,
     ) -> None:
-        self._request = request
+        self.request = request
         self._outputs = outputs
         self._job = job
         self._clock = clock
+        self._memory = memory
 
     @property
     def future(self) -> Future[Inferred]:
         """Done when `encode` can be called."""
         return self._job.future
 
-    def result(self, timeout_s: float) -> bytes:
-        """Wait for the answer, and return its bytes.
+    def result(self, timeout_s: float, extra: Mapping[str, bool] | None = None) -> bytes:
+        """Wait for the answer, and return its bytes, with extra parameters.
 
         Raises:
             TimeoutError: It did not come in time; its place is free again.
             LooplineError: Why there is none.
         """
         await_job(self._job, timeout_s)
-        return self.encode()
+        return self.encode(extra)
 
-    def encode(self) -> bytes:
-        """Return the answer's bytes, or raise why there is none; `future` must be done."""
+    def encode(self, extra: Mapping[str, bool] | None = None) -> bytes:
+        """Return the answer's bytes, or raise why there is none; `future` must be done.
+
+        Args:
+            extra: Parameters that the answer has beside its own.
+        """
+        return self._told(lambda answer: oip.encode_answer(answer, extra))
+
+    def answer(self) -> oip.Answer:
+        """Return the answer, for fronts that write it in another way; as `encode` otherwise."""
+        return self._told(lambda answer: answer)
+
+    def _told(self, tell: Callable[[oip.Answer], A]) -> A:
         started_ns = time.perf_counter_ns()
         inferred = self._job.future.result(0)
         model = self._job.servable.model
         outputs = answer(model, inferred.outputs, self._outputs, self._job.placements)
-        data = oip.encode_response(self._request, model, outputs)
+        told = tell(oip.answer_of(self.request, model, outputs, self._memory))
         self._job.answered(inferred, time.perf_counter_ns() - started_ns, now_ms(self._clock))
-        return data
+        return told
 
     def cancel(self) -> None:
         """The client went away: free the place."""
         self._job.cancel()
 
+    def give_up(self) -> None:
+        """No answer came in time: count it as failed, and free the place."""
+        self._job.failed()
+        self._job.cancel()
+
 
 class DataPlane:
-    """Starts requests that come as bytes."""
+    """Starts requests.
 
-    def __init__(self, scheduler: Scheduler, clock: Clock) -> None:
+    Args:
+        scheduler: Runs them.
+        clock: Time.
+        memory: Regions of shared memory that requests may name; None for none.
+    """
+
+    def __init__(
+        self, scheduler: Scheduler, clock: Clock, memory: SharedMemory | None = None
+    ) -> None:
         self._scheduler = scheduler
         self._clock = clock
+        self._memory = memory
 
-    def submit(self, data: bytes) -> Ticket:
+    def submit(self, data: bytes, visitor: Visitor = ANYBODY) -> Ticket:
         """Start a ModelInferRequest. May block while its model version loads.
 
         Raises:
-            LooplineError: It is refused: see `oip.decode_request` and `Scheduler.start`.
+            LooplineError: It is refused: see `oip.decode_request` and `start`.
         """
-        request = oip.decode_request(data)
+        return self.start(oip.decode_request(data, self.memory_of(visitor)), visitor)
+
+    def start(self, request: oip.InferRequest, visitor: Visitor = ANYBODY) -> Ticket:
+        """Start a decoded request. May block while its model version loads.
+
+        Raises:
+            Forbidden: The visitor may not ask this model.
+            LooplineError: It is refused: see `Scheduler.start`.
+        """
+        visitor.must_predict(request.model)
         limit = self._scheduler.limits.batch_images
         outputs: tuple[TensorSpec, ...] = ()
 
@@ -96,17 +141,23 @@ class DataPlane:
             return payload_of(request.inputs, servable.model, servable.signature, limit)
 
         job = self._scheduler.start(request.model, request.version, payload)
-        return Ticket(request, outputs, job, self._clock)
+        return Ticket(request, outputs, job, self._clock, self.memory_of(visitor))
+
+    def memory_of(self, visitor: Visitor) -> oip.Memory | None:
+        """Return the shared memory a visitor may use; None for none."""
+        return None if self._memory is None else self._memory.of(visitor.owner)
 
     def predict(
-        self, request: predict_pb2.PredictRequest, timeout_s: float
+        self, request: predict_pb2.PredictRequest, timeout_s: float, visitor: Visitor = ANYBODY
     ) -> predict_pb2.PredictResponse:
         """Answer a typed request.
 
         Raises:
+            Forbidden: The visitor may not ask this model.
             TimeoutError: The answer did not come in time.
             LooplineError: The request is refused; a bad image is not, it gets its own error.
         """
+        visitor.must_predict(request.model)
         files = tuple(request.images)
         limit = self._scheduler.limits.batch_images
         if not 0 < len(files) <= limit:

@@ -184,6 +184,10 @@ class SharedMemory:
         """Raise what `read` and `write` would, but for what only they can see."""
         self._give_back(self._take(owner, use))
 
+    def of(self, owner: str) -> OwnedMemory:
+        """Return what one client may use."""
+        return OwnedMemory(self, owner)
+
     def close(self) -> None:
         """Forget everything."""
         for owner in {region.owner for region in list(self._regions.values())}:
@@ -231,6 +235,31 @@ class SharedMemory:
         with self._lock:
             region.users -= 1
             _close_if_unused(region)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedMemory:
+    """The regions of one client.
+
+    Args:
+        memory: All regions.
+        owner: Whose.
+    """
+
+    memory: SharedMemory
+    owner: str
+
+    def read(self, use: RegionUse) -> bytearray:
+        """See `SharedMemory.read`."""
+        return self.memory.read(self.owner, use)
+
+    def write(self, use: RegionUse, data: bytes) -> None:
+        """See `SharedMemory.write`."""
+        self.memory.write(self.owner, use, data)
+
+    def check(self, use: RegionUse) -> None:
+        """See `SharedMemory.check`."""
+        self.memory.check(self.owner, use)
 
 
 def _close_if_unused(region: Region) -> None:

@@ -92,6 +92,6 @@ async def service(
 
 @pytest.fixture
 async def client(service: Inference) -> AsyncIterator[Client]:
-    client = Client(service.front.port)
+    client = Client(service.fronts.grpc.port)
     yield client
     client.close()

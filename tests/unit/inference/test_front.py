@@ -32,10 +32,12 @@ from loopline.testing.onnx_models import (
     move_alias,
     solid,
 )
-from services.inference.adapters.grpc_server import GrpcOptions, GrpcServer
+from services.inference.adapters.fronts import Fronts
+from services.inference.adapters.scheduling import Scheduler
 from services.inference.domain.admission import Limits
 from services.inference.domain.tensors import Array, Arrays, join_raw_bytes, split_raw_bytes
 from services.inference.service import Inference
+from services.inference.settings import InferenceSettings
 from tests.unit.inference.conftest import Client
 
 InferRequest = service_pb2.ModelInferRequest
@@ -234,17 +236,6 @@ async def test_a_decompression_bomb_is_refused_before_it_is_decoded(
     assert "20000 x 20000 pixels" in details
 
 
-@pytest.mark.parametrize(
-    "parameter", ["shared_memory_region", "classification"], ids=["shared memory", "classification"]
-)
-async def test_extensions_that_are_not_served_are_refused_not_ignored(
-    client: Client, model: ArtefactRef, parameter: str
-) -> None:
-    request = images_request(encoded("red"))
-    request.outputs.add(name="class").parameters[parameter].string_param = "x"
-    assert (await refusal(client, request))[0] == StatusCode.INVALID_ARGUMENT
-
-
 async def test_an_output_that_does_not_exist_is_refused(client: Client, model: ArtefactRef) -> None:
     request = images_request(encoded("red"))
     request.outputs.add(name="boxes")
@@ -414,10 +405,11 @@ async def test_statistics_count_requests_images_and_failures(
     assert caught.value.code() == StatusCode.NOT_FOUND
 
 
-async def test_what_is_not_served_is_unimplemented(client: Client) -> None:
+@pytest.mark.parametrize("method", ["TraceSetting", "CudaSharedMemoryRegister"])
+async def test_what_is_not_served_is_unimplemented(client: Client, method: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         await client.call(
-            "RepositoryModelUnload",
+            method,
             repository_pb2.RepositoryIndexRequest(),
             repository_pb2.RepositoryIndexResponse,
         )
@@ -425,7 +417,7 @@ async def test_what_is_not_served_is_unimplemented(client: Client) -> None:
 
 
 async def test_health_and_reflection_answer(service: Inference) -> None:
-    with grpc.insecure_channel(f"127.0.0.1:{service.front.port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{service.fronts.grpc.port}") as channel:
         health = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest(service="inference.GRPCInferenceService")
         answer = await asyncio.to_thread(health.Check, request, timeout=10)
@@ -440,7 +432,12 @@ async def test_health_and_reflection_answer(service: Inference) -> None:
         assert "loopline.contracts.inference.v1.PredictService" in names
 
 
-async def test_a_port_that_is_taken_is_named(service: Inference) -> None:
-    options = GrpcOptions(port=service.front.port)
-    with pytest.raises(LooplineError, match=str(service.front.port)):
-        GrpcServer(None, service.repository, Limits(), options)  # type: ignore[arg-type]
+@pytest.mark.parametrize("front", ["grpc", "rest"])
+async def test_a_port_that_is_taken_is_named(
+    service: Inference, settings: InferenceSettings, front: str
+) -> None:
+    port = getattr(service.fronts, front).port
+    taken = settings.model_copy(update={f"{front}_port": port})
+    scheduler = Scheduler(service.repository, service._pool, Limits())
+    with pytest.raises(LooplineError, match=str(port)):
+        Fronts(taken, service.repository, scheduler, service.access, service.clock)
