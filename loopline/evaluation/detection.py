@@ -335,6 +335,8 @@ def _best_f1(
         return 0.5, 0.0, 0.0, 0.0
     curves = _f1_by_confidence(score, right, objects)
     best = int(curves[3].argmax())
+    if not curves[3][best]:
+        return 0.5, 0.0, 0.0, 0.0
     confidence, precision, recall, f1 = (float(curve[best]) for curve in curves)
     return confidence, precision, recall, f1
 
