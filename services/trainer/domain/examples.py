@@ -51,6 +51,8 @@ class Example:
         width_px: Of the decoded image.
         height_px: Of the decoded image.
         size_bytes: Of the encoded image.
+        tags: Of the item.
+        source: URI it came from.
     """
 
     asset: str
@@ -59,6 +61,8 @@ class Example:
     width_px: int = 0
     height_px: int = 0
     size_bytes: int = 0
+    tags: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def class_names(self) -> frozenset[str]:
