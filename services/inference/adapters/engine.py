@@ -14,6 +14,8 @@ import numpy as np
 import onnxruntime as ort
 
 from loopline.errors import LooplineError, Rejected
+from services.inference.adapters import engine_types
+from services.inference.domain.admission import Exhausted
 from services.inference.domain.model import (
     CLASSIFICATION,
     GRAPH_OUTPUTS,
@@ -23,7 +25,7 @@ from services.inference.domain.model import (
     Signature,
     TensorSpec,
 )
-from services.inference.domain.tensors import BYTES, DTYPES, UINT8, Array, Arrays
+from services.inference.domain.tensors import BF16, BYTES, DTYPES, UINT8, Array, Arrays
 
 CPU: Final = "CPUExecutionProvider"
 AUTOMATIC: Final = (
@@ -49,14 +51,20 @@ DATATYPES: Final[Mapping[str, str]] = {
     "tensor(float16)": "FP16",
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
+    "tensor(bfloat16)": BF16,
     "tensor(string)": BYTES,
 }
 """onnxruntime's types as the protocol spells them."""
+_NO_MEMORY: Final = ("bad_alloc", "bad allocation", "Failed to allocate memory")
 _SILENT: Final = 3  # onnxruntime's log severity: errors only
 
 
 class EngineError(LooplineError):
     """The engine failed on an input that was right."""
+
+
+class OutOfMemory(Exhausted):
+    """There is not enough memory for this batch now; a smaller one may go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,7 @@ class OnnxEngine:
             raise Rejected(f"{model.key} runs on {self.providers}, not on {missing[0]} as set")
         self.signature = signature_of(self._session, model)
         self._outputs = [spec.name for spec in self.signature.outputs]
+        self._needs_care = engine_types.needs_care(self.signature)
         check_contract(self.signature, model)
         self._warm_up(options.warm_up_batches)
 
@@ -139,13 +148,17 @@ class OnnxEngine:
 
         Raises:
             EngineError: onnxruntime failed.
+            OutOfMemory: It could not get the memory that this batch needs.
+            Rejected: An input holds what the graph cannot take.
         """
         try:
+            if self._needs_care:
+                return engine_types.run(self._session, self.signature, feeds)
             values = self._session.run(self._outputs, feeds)
+        except Rejected:
+            raise
         except Exception as error:  # as above
-            raise EngineError(
-                f"{self._model.key} failed: {error}", model=self._model.name
-            ) from error
+            raise _failure(self._model, error) from error
         return dict(zip(self._outputs, values, strict=True))
 
     def _warm_up(self, batches: Sequence[int]) -> None:
@@ -153,7 +166,10 @@ class OnnxEngine:
         if not self.signature.batches:
             batches = (1,)
         for count in batches:
-            outputs = self.run({s.name: _zeros(s, count) for s in self.signature.inputs})
+            try:
+                outputs = self.run({s.name: _zeros(s, count) for s in self.signature.inputs})
+            except EngineError as error:  # it would fail each request so
+                raise Rejected(error.message, **error.ids) from error
             if self._model.task in GRAPH_OUTPUTS:
                 _check_outputs(outputs, count, self._model)
 
@@ -197,6 +213,14 @@ def _spec(tensor: ort.NodeArg, model: ModelVersion) -> TensorSpec:
         raise Rejected(f"{model.key}: {tensor.name!r} is a {tensor.type}, which cannot be served")
     shape = tuple(size if isinstance(size, int) else -1 for size in tensor.shape)
     return TensorSpec(tensor.name, datatype, shape)
+
+
+def _failure(model: ModelVersion, error: Exception) -> LooplineError:
+    """Return what a failure of onnxruntime means; it tells by its text alone."""
+    text = str(error)
+    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+        return OutOfMemory(f"{model.key}: not enough memory for this batch", model=model.name)
+    return EngineError(f"{model.key} failed: {text}", model=model.name)
 
 
 def _zeros(spec: TensorSpec, count: int) -> Array:

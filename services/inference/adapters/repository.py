@@ -251,13 +251,13 @@ class ModelRepository:
             try:
                 await self.load(target.key, target.digest)
                 break
-            except Rejected as error:
-                log.warning("alias_target_unusable", alias="/".join(alias), reason=error.message)
-                return
             except Transient as error:
                 log.warning("alias_target_not_loaded", alias="/".join(alias), reason=error.message)
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
                 attempt += 1
+            except LooplineError as error:
+                log.warning("alias_target_unusable", alias="/".join(alias), reason=error.message)
+                return
         self._served[alias] = target.key
         self._held.discard(target.model)
         log.info(
@@ -272,7 +272,11 @@ class ModelRepository:
             model = await self._source.find(key.model, key.version)
             onnx = await self._source.onnx(model)
             servable = await self._loop.run_in_executor(self._builders, self._build, model, onnx)
-        except Rejected as error:
+        except MemoryError as error:
+            raise Transient(f"not enough memory to load {key}", model=key.model) from error
+        except Transient:
+            raise
+        except LooplineError as error:
             self._keep_failure(key, error)
             raise
         finally:

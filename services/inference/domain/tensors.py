@@ -24,8 +24,9 @@ UInt8Batch = npt.NDArray[np.uint8]
 FloatBatch = npt.NDArray[np.float32]
 Buffer = bytes | memoryview
 
+_SIZES_MAX: Final = 2**40
 _LENGTH: Final = struct.Struct("<I")
-BYTES, UINT8, FP32, INT64 = "BYTES", "UINT8", "FP32", "INT64"
+BYTES, UINT8, FP32, INT64, BF16 = "BYTES", "UINT8", "FP32", "INT64", "BF16"
 DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype("<u1"),
@@ -39,8 +40,10 @@ DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "FP16": np.dtype("<f2"),
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
+    BF16: np.dtype("<u2"),
 }
-"""The protocol's datatypes of fixed size as numpy has them; BF16 has no equal there."""
+"""The protocol's datatypes of fixed size as numpy has them; BF16 has no equal there, so its bits
+travel as uint16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,8 @@ def array_of(tensor: InputTensor, spec: TensorSpec) -> Array:
         raise Rejected(
             f"input {spec.name!r} has shape {list(tensor.shape)}: expected {_shown(spec.shape)}"
         )
+    if prod(max(size, 1) for size in tensor.shape) > _SIZES_MAX:  # NumPy raises, even for 0 x 2**62
+        raise Rejected(f"input {spec.name!r} has shape {list(tensor.shape)}: that is too large")
     if spec.datatype == BYTES:
         return _byte_strings(tensor)
     dtype = DTYPES[spec.datatype]
@@ -216,7 +221,7 @@ def _tensors(inputs: Sequence[InputTensor], signature: Signature, max_rows: int)
 
 def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     return len(shape) == len(wanted) and all(
-        have == want or (want == -1 and have >= 0) for have, want in zip(shape, wanted, strict=True)
+        have >= 0 and want in (have, -1) for have, want in zip(shape, wanted, strict=True)
     )
 
 
@@ -246,13 +251,14 @@ def _typed(tensor: InputTensor, dtype: np.dtype[Any]) -> Array:
             f"input {tensor.name!r} has {len(tensor.elements)} elements, its shape "
             f"{list(tensor.shape)} takes {expected}"
         )
-    values = np.asarray(tensor.elements)
-    if dtype.kind in "iu" and expected:
+    try:
+        return np.array(tensor.elements, dtype).reshape(tensor.shape)
+    except OverflowError as error:
         bounds = np.iinfo(dtype)
-        if values.min() < bounds.min or values.max() > bounds.max:
-            worst = values.max() if values.max() > bounds.max else values.min()
-            raise Rejected(f"input {tensor.name!r} of {tensor.datatype} holds the value {worst}")
-    return values.astype(dtype).reshape(tensor.shape)
+        wrong = next(v for v in tensor.elements if not bounds.min <= v <= bounds.max)
+        raise Rejected(
+            f"input {tensor.name!r} of {tensor.datatype} holds the value {wrong}"
+        ) from error
 
 
 def _only_input(inputs: Sequence[InputTensor]) -> InputTensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 
 from loopline.contracts.inference.v1 import predict_pb2
@@ -88,6 +89,14 @@ async def service(
     yield service
     await service.stop()
     service.objects.close()
+
+
+@pytest.fixture
+async def rest(service: Inference) -> AsyncIterator[httpx.AsyncClient]:
+    """The same over HTTP; in this loop, because the front has a thread and a loop of its own."""
+    url = f"http://127.0.0.1:{service.fronts.rest.port}"
+    async with httpx.AsyncClient(base_url=url, timeout=CALL_TIMEOUT_S) as rest:
+        yield rest
 
 
 @pytest.fixture
