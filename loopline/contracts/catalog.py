@@ -201,7 +201,7 @@ ITEM_REVIEWED = Event(
     "loopline.{workspace}.review.{job}.{asset}.reviewed",
     Stream.COMMITS,
     ("annotate",),
-    (),
+    (Durable("annotate"),),
     "A reviewer accepted the annotations of one item, or sent them back.",
 )
 DELIVERY_COMMITTED = Event(
@@ -264,7 +264,7 @@ EVALUATE_MODEL = Event(
     "loopline.{workspace}.cmd.evaluate.{pool}",
     Stream.WORK,
     ("router", "user", "external"),
-    (),
+    (Durable("trainer", ack_wait_s=LONG),),
     "Measure a model version on a split of a dataset version.",
 )
 QUANTIZE_MODEL = Event(
@@ -273,7 +273,7 @@ QUANTIZE_MODEL = Event(
     "loopline.{workspace}.cmd.quantize.{pool}",
     Stream.WORK,
     ("user", "external"),
-    (),
+    (Durable("trainer", ack_wait_s=LONG),),
     "Write a model version again in 8 bit integers, as the model's next version.",
 )
 APPLY_MODEL = Event(

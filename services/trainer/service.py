@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import structlog
 
-from loopline.contracts import TrainModel, catalog
+from loopline.contracts import EvaluateModel, QuantizeModel, TrainModel, catalog
 from loopline.runtime.processing import Delivery
 from loopline.runtime.service import Service, work
 from services.trainer.execution import Executions
+from services.trainer.measurements import Measurements
 from services.trainer.settings import TrainerSettings
 
 log = structlog.get_logger()
@@ -23,6 +24,9 @@ class Trainer(Service):
         """Build adapters."""
         self.executions = Executions(self, self.settings)
         self.executions.prune()
+        self.measurements = Measurements(
+            self, self.settings, self.executions.folders, self.executions.cache
+        )
 
     @work(catalog.TRAIN_MODEL, concurrency=1)
     async def on_train_model(self, command: TrainModel, delivery: Delivery) -> None:
@@ -31,6 +35,30 @@ class Trainer(Service):
         log.info(
             "model_trained",
             model=command.model,
+            version=committed.ref.version,
+            digest=committed.ref.digest,
+            run_id=committed.commit.run.id,
+        )
+
+    @work(catalog.EVALUATE_MODEL, concurrency=1)
+    async def on_evaluate_model(self, command: EvaluateModel, delivery: Delivery) -> None:
+        """Measure a model version and commit the evaluation, unless that run is committed."""
+        committed = await self.measurements.evaluate(command, delivery)
+        log.info(
+            "model_evaluated",
+            model=committed.ref.name,
+            evaluation=committed.ref.version,
+            report=committed.ref.digest,
+            run_id=committed.commit.run.id,
+        )
+
+    @work(catalog.QUANTIZE_MODEL, concurrency=1)
+    async def on_quantize_model(self, command: QuantizeModel, delivery: Delivery) -> None:
+        """Commit a model version in 8 bit integers, unless that run is committed."""
+        committed = await self.measurements.quantize(command, delivery)
+        log.info(
+            "model_quantized",
+            model=committed.ref.name,
             version=committed.ref.version,
             digest=committed.ref.digest,
             run_id=committed.commit.run.id,

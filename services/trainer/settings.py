@@ -18,5 +18,7 @@ class TrainerSettings(ServiceSettings):
     """A training process that says nothing for so long is ended."""
     training_niceness: int = 5
     """How much the training process gives way to the others on this machine, 0 to 19."""
+    evaluation_threads: int = 1
+    """Threads of the network while a model version is measured."""
     abandoned_run_s: float = 7 * 86_400.0
     """Folders of unfinished runs are kept so long, to be resumed from."""
