@@ -10,6 +10,7 @@ TOOLS := tools/node_modules/.ready
 BUF := PATH="$(CURDIR)/$(BIN):$$PATH" tools/node_modules/.bin/buf
 ARGS ?=
 ONLY ?=
+PEERS ?= pytriton kserve litserve
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test test-external check fmt proto docs bench bench-peers chaos lock clean
@@ -40,7 +41,8 @@ up: $(READY)  ## Start the platform and stay
 test: $(READY) $(TOOLS)  ## Every test that needs nothing but this environment
 	$(RUN) -m pytest -m "not external" $(ARGS)
 
-test-external: $(READY) $(TOOLS)  ## The tests that need a browser (Debian: apt-get install chromium)
+test-external: $(READY) $(TOOLS)  ## The tests that need a browser (Debian: apt-get install chromium) or a peer
+	@$(MAKE) --no-print-directory bench-peers PEERS=kserve
 	$(RUN) -m pytest -m external $(ARGS)
 
 check: $(READY) $(TOOLS)  ## Lint, types, layers, contracts, generated code
@@ -69,7 +71,7 @@ bench: $(READY)  ## Ratios to .bench/results.json (ONLY=name)
 	$(RUN) -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 bench-peers: $(READY)  ## Other servers, each in an environment of its own, for the bench of serving
-	$(foreach peer,pytriton kserve litserve,$(call install-peer,$(peer)))
+	$(foreach peer,$(PEERS),$(call install-peer,$(peer)))
 
 define install-peer
 	test -f .bench/peers/$(1)/.ready || { $(BIN)/uv venv --quiet --allow-existing .bench/peers/$(1) && \

@@ -105,13 +105,6 @@ def refusals(client: Any, folder: Path) -> dict[str, list[str]]:
             lambda: client.infer(MODEL, [pixels(0)], outputs=[triton.InferRequestedOutput("x")])
         ),
         "metadata": refused(lambda: client.get_model_metadata("nothing")),
-        "class_count": refused(
-            lambda: client.infer(
-                MODEL,
-                [pixels(0)],
-                outputs=[triton.InferRequestedOutput("probabilities", class_count=2)],
-            )
-        ),
     }
 
 

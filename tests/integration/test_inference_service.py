@@ -234,7 +234,7 @@ async def test_an_unmodified_tritonclient_gets_right_answers(platform: Platform)
     assert described["index"]["models"] == [{"name": "colours", "version": "1", "state": "READY"}]
     (statistics,) = described["statistics"]["model_stats"]
     assert int(statistics["inference_stats"]["success"]["count"]) == 36
-    assert int(statistics["inference_stats"]["fail"]["count"]) == 4
+    assert int(statistics["inference_stats"]["fail"]["count"]) == 5
 
 
 async def test_it_is_ready_without_a_model_and_serves_the_first_one_when_it_comes(
