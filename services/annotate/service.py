@@ -4,41 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends, FastAPI, Query, Response
+from fastapi import FastAPI
 
 from loopline.contracts import (
+    ItemReviewed,
     LabelingJobCommitted,
     LabelsSubmitted,
     NotificationSent,
     OpenLabelingJob,
     catalog,
 )
-from loopline.digests import is_digest
-from loopline.errors import LooplineError, NotFound, Rejected, Transient
+from loopline.errors import LooplineError, Rejected, Transient
 from loopline.failpoints import current_handler
 from loopline.runtime.processing import Delivery
 from loopline.runtime.service import Service, work
 from loopline.store.database import open_database
 from loopline.store.datasets import Datasets
 from loopline.store.log_reader import LogReader, StoreReader, StreamReader
-from loopline.store.objects import Area
 from loopline.store.projections import Projector
-from services.annotate.adapters import http
-from services.annotate.adapters.board import Board, BoardReader, Job
-from services.annotate.adapters.images import media_type_of
-from services.annotate.adapters.items import ItemRows, ItemState
+from services.annotate.adapters.board import Board
+from services.annotate.adapters.desk import Desk
+from services.annotate.adapters.histories import Histories
+from services.annotate.adapters.items import ItemRows
 from services.annotate.adapters.jobs import Jobs
 from services.annotate.adapters.messages import state_of
 from services.annotate.adapters.notifications import notification_of
+from services.annotate.adapters.opening import Opening
 from services.annotate.adapters.progress import job_changed, labels_submitted
-from services.annotate.adapters.provenance import Provenance, person
+from services.annotate.adapters.provenance import Provenance
+from services.annotate.adapters.reader import BoardReader, Job
+from services.annotate.adapters.reviews import Reviews
+from services.annotate.adapters.rows import moment
 from services.annotate.adapters.settlement import Settlement
 from services.annotate.adapters.sources import JobSources
 from services.annotate.adapters.submissions import Accepted, OpenJob, Proposal, Submissions
 from services.annotate.adapters.webhook import Unreachable, WebhookSender
+from services.annotate.adapters.working import Working
 from services.annotate.domain.jobs import State
 from services.annotate.domain.webhooks import (
     GONE,
@@ -47,6 +50,7 @@ from services.annotate.domain.webhooks import (
     next_attempt_in_s,
     without_secrets,
 )
+from services.annotate.routes import app_of
 from services.annotate.settings import AnnotateSettings
 
 log = structlog.get_logger()
@@ -73,9 +77,18 @@ class Annotate(Service):
         sources = JobSources(self.log, self.objects, datasets, self.rows)
         self.jobs = Jobs(self.log, sources, provenance, settings.job_items_max)
         self.sources = sources
-        self.submissions = Submissions(self.log, self.jobs, sources, self.rows, provenance)
+        self.desk = Desk(self._engine)
+        self.opening = Opening(self.log, datasets, sources)
+        self.submissions = Submissions(
+            self.log, self.jobs, sources, self.rows, self.desk, provenance
+        )
+        self.reviews = Reviews(self.log, provenance)
+        self.histories = Histories(self.log)
+        self.working = Working(
+            self.board, self.rows, self.desk, sources, self.clock, settings.lease_s
+        )
         self.settlement = Settlement(
-            self.log, self.objects, datasets, self.jobs, sources, provenance
+            self.log, self.objects, datasets, self.jobs, sources, provenance, self.board
         )
         self.webhooks = WebhookSender(
             self.clock, settings.webhook_secret, settings.webhook_timeout_s
@@ -126,132 +139,43 @@ class Annotate(Service):
     @work(catalog.LABELS_SUBMITTED, concurrency=LABELS_AT_ONCE)
     async def on_labels_submitted(self, event: LabelsSubmitted, delivery: Delivery) -> None:
         """Commit the dataset's next version once every item of the job has labels."""
-        await self.projector.wait_applied(delivery.sequence, self.settings.projection_wait_s)
-        job = await self.board.job(event.job)
+        await self._went_on(event.job, delivery.sequence)
+
+    @work(catalog.ITEM_REVIEWED, concurrency=LABELS_AT_ONCE)
+    async def on_item_reviewed(self, event: ItemReviewed, delivery: Delivery) -> None:
+        """Go on as after a submission: a review may be what was missing."""
+        await self._went_on(event.job, delivery.sequence)
+
+    def api(self) -> FastAPI:
+        """Return the labeling API."""
+        return app_of(self)
+
+    async def submit(self, job: OpenJob, proposal: Proposal) -> Accepted:
+        """Commit labels for one item; bulk requests take turns."""
+        async with self._submitting:
+            return await self.submissions.submit(job, proposal)
+
+    async def seen(self, sequence: int) -> None:
+        """Let a caller read what it wrote; what is in the log is accepted even if the rows lag."""
+        with contextlib.suppress(Transient):
+            await self.projector.wait_applied(sequence, self.settings.projection_wait_s)
+
+    def now_text(self) -> str:
+        """Return the present moment as answers have it."""
+        return moment(self.clock.now())
+
+    async def _went_on(self, name: str, sequence: int) -> None:
+        """Move a job on after a submission or a review: to review, back, or into the dataset."""
+        await self.projector.wait_applied(sequence, self.settings.projection_wait_s)
+        job = await self.board.job(name)
         if job is None:
             return
         if (progress := labels_submitted(job)) is not None:
             await self.bus.report(progress)
-        if _needs_settling(job, delivery.sequence):
-            await self._settle(event.job, delivery.sequence)
-
-    def api(self) -> FastAPI:
-        """Return the labeling API."""
-        app = FastAPI(title="Loopline labeling", docs_url=None, redoc_url=None)
-        app.add_middleware(http.BodyLimit, size_max_bytes=self.settings.body_size_max_bytes)
-        token = Depends(http.token_check(self.settings.api_token))
-        router = APIRouter(prefix="/v1", dependencies=[token])
-        router.add_api_route("/jobs", self.get_jobs)
-        router.add_api_route("/jobs/{job}", self.get_job)
-        router.add_api_route("/jobs/{job}/items", self.get_items)
-        router.add_api_route("/jobs/{job}/labels", self.post_labels, methods=["POST"])
-        router.add_api_route(
-            "/jobs/{job}/items/{asset}/labels", self.post_item_labels, methods=["POST"]
-        )
-        router.add_api_route("/jobs/{job}/stop", self.post_stop, methods=["POST"])
-        router.add_api_route("/assets/{digest}", self.get_asset, response_class=Response)
-        app.include_router(router)
-        return app
-
-    async def get_jobs(self) -> http.JobsOut:
-        """List every labeling job, the latest first."""
-        return http.JobsOut(jobs=[http.job_out(job) for job in await self.board.jobs()])
-
-    async def get_job(self, job: str) -> http.JobOut:
-        """Show a labeling job."""
-        return http.job_out(await self._job(job))
-
-    async def get_items(
-        self,
-        job: str,
-        state: ItemState | None = None,
-        limit: Annotated[int, Query(ge=1)] = 100,
-        cursor: str = "",
-    ) -> http.ItemsOut:
-        """List the items of a job in the order to label, with predictions and labels."""
-        after, limit = http.position_of(cursor), min(limit, self.settings.page_items_max)
-        found = await self._job(job)
-        await self.sources.ensure(found.digest, found.specification)
-        rows = await self.rows.page(job, found.digest, state=state, after=after, limit=limit)
-        more = http.cursor_of(rows[-1][0].position) if len(rows) == limit else None
-        return http.ItemsOut(items=[http.item_out(*row) for row in rows], next_cursor=more)
-
-    async def get_asset(self, digest: str) -> Response:
-        """Return the bytes of an image."""
-        if not is_digest(digest):
-            raise Rejected(f"{digest!r} is not the digest of an asset")
-        data = await self.objects.get(Area.ASSETS, digest)
-        headers = {
-            "cache-control": "private, max-age=31536000, immutable",
-            "etag": f'"{digest}"',
-            "x-content-type-options": "nosniff",
-            "content-security-policy": "default-src 'none'; sandbox",
-        }
-        return Response(data, media_type=media_type_of(data), headers=headers)
-
-    async def post_item_labels(
-        self, job: str, asset: str, labels: http.LabelsIn
-    ) -> http.AcceptedOut:
-        """Submit labels for one item; the same again changes nothing."""
-        opened = await self.submissions.open_job(job, [asset])
-        accepted = await self._submit(opened, labels.proposal(asset))
-        await self._seen(accepted.sequence)
-        return http.accepted_out(accepted)
-
-    async def post_labels(self, job: str, bulk: http.BulkIn) -> http.BulkOut:
-        """Submit labels for many items; each is accepted or refused by itself.
-
-        Where the bus does not answer, the whole request fails: what was accepted is known by then,
-        and the same again changes nothing.
-        """
-        proposals = bulk.proposals()
-        assets = [proposal.asset for proposal in proposals]
-        if len(proposals) > self.settings.bulk_items_max:
-            raise Rejected(
-                f"{len(proposals)} items; one request may hold {self.settings.bulk_items_max}"
-            )
-        if len(set(assets)) != len(assets):
-            raise Rejected("an asset is in the request twice")
-        opened = await self.submissions.open_job(job, assets)
-        tries = (self._try_submit(opened, proposal) for proposal in proposals)
-        outcomes = await asyncio.gather(*tries, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-        accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
-        await self._seen(max((a.sequence for a in accepted), default=0))
-        return http.BulkOut(
-            accepted=[http.accepted_out(outcome) for outcome in accepted],
-            refused=[outcome for outcome in outcomes if isinstance(outcome, http.RefusedOut)],
-        )
-
-    async def post_stop(self, job: str, stop: http.StopIn | None = None) -> http.JobOut:
-        """Stop a job; the labels made so far go into the dataset unless told otherwise."""
-        stop = stop or http.StopIn()
-        committed = await self.jobs.stop(job, person(stop.actor), keep_labels=stop.keep_labels)
-        await self._seen(committed.sequence)
-        return http.job_out(await self._job(job))
-
-    async def _job(self, name: str) -> Job:
-        found = await self.board.job(name)
-        if found is None:
-            raise NotFound(f"there is no labeling job {name}", job=name)
-        return found
-
-    async def _submit(self, job: OpenJob, proposal: Proposal) -> Accepted:
-        async with self._submitting:
-            return await self.submissions.submit(job, proposal)
-
-    async def _try_submit(self, job: OpenJob, proposal: Proposal) -> Accepted | http.RefusedOut:
-        try:
-            return await self._submit(job, proposal)
-        except Rejected as error:
-            return http.RefusedOut(asset=proposal.asset, error=error.message)
-
-    async def _seen(self, sequence: int) -> None:
-        """Let a caller read what it wrote; what is in the log is accepted even if the rows lag."""
-        with contextlib.suppress(Transient):
-            await self.projector.wait_applied(sequence, self.settings.projection_wait_s)
+        if _needs_settling(job, sequence):
+            await self._settle(name, sequence)
+        elif job.state.accepts_labels and job.phase not in (State.COMPLETED, job.state):
+            await self.jobs.move(name, job.phase)
 
     async def _settle(self, job: str, sequence: int = 0) -> None:
         """Settle a job, unless another message's settlement just included this submission."""
@@ -261,20 +185,20 @@ class Annotate(Service):
                 return
             await self.settlement.settle(await self.jobs.get(job))
             committed = await self.jobs.get(job)
-            await self._seen(committed.sequence)
+            await self.seen(committed.sequence)
 
     async def _settle_left_over(self) -> None:
         """Settle what messages that exhausted their deliveries left."""
         current_handler.set("on_labels_submitted")  # the same work, killed at the same steps
         for job in await self.board.jobs():
-            if job.state is State.IN_PROGRESS and job.all_submitted:
+            if _is_left(job):
                 try:
                     await self._settle(job.name)
                 except LooplineError as error:
                     log.warning("settlement_left", job=job.name, reason=error.message)
 
     async def _report_end(self, event: LabelingJobCommitted, sequence: int) -> None:
-        await self._seen(sequence)
+        await self.seen(sequence)
         job = await self.board.job(event.commit.artefact.name)
         if job is not None:
             await self.bus.report(job_changed(job.run_id, event))
@@ -319,4 +243,11 @@ class Annotate(Service):
 def _needs_settling(job: Job, sequence: int) -> bool:
     if job.state is State.STOPPED:
         return sequence > job.sequence  # it was on its way when the job was stopped
-    return job.all_submitted and sequence > job.settled_sequence
+    return job.phase is State.COMPLETED and sequence > job.settled_sequence
+
+
+def _is_left(job: Job) -> bool:
+    """Tell whether a job that takes labels is done and not settled: a message was lost on it."""
+    if not job.state.accepts_labels or job.phase is not State.COMPLETED:
+        return False
+    return not job.options.keeps_filling

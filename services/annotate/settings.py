@@ -20,6 +20,8 @@ class AnnotateSettings(ServiceSettings):
     """Larger request bodies are refused before they are read."""
     submit_concurrency: int = Field(default=64, ge=1)
     """Submissions of bulk requests committed at once, over all requests."""
+    lease_s: float = Field(default=900.0, ge=1)
+    """How long a person keeps an item without a sign of life, where the job does not say."""
     projection_wait_s: float = Field(default=5.0, gt=0)
     """How long a request or handler waits until the database has what the log has."""
     webhook_secret: SecretStr = SecretStr("")

@@ -1,230 +1,316 @@
-"""Jobs and submissions as rows: the projection that counts, so that no submission costs a scan.
+"""Jobs, submissions and results as rows: the projection that counts, so that nothing costs a scan.
 
-Its rows depend on the log alone. The items of a job, which come from immutable objects, are kept
-beside it (`items`).
+Its rows depend on the log alone. What can be done about an item (`places.wants`) is written in the
+same transaction, so that nobody is given an item that is done.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC
 from typing import Any
 
 import orjson
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Engine,
-    Float,
-    LargeBinary,
-    MetaData,
-    RowMapping,
-    String,
-    Table,
-    Text,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Table, bindparam, select, update
 
-from loopline.contracts import LabelingJobCommitted, LabelsSubmitted, OpenLabelingJob, catalog
+from loopline.contracts import (
+    ItemReviewed,
+    LabelingJobCommitted,
+    LabelsSubmitted,
+    Verdict,
+    catalog,
+)
+from loopline.contracts import OpenLabelingJob as Asked
 from loopline.store.commits import Committed
 from loopline.store.database import insert_rows
 from loopline.store.projections import Projection
-from services.annotate.adapters.database import in_database
-from services.annotate.adapters.messages import shape_of, state_of
-from services.annotate.domain.jobs import State
-from services.annotate.domain.shapes import shape_content
+from services.annotate.adapters import tables
+from services.annotate.adapters.messages import options_of, said_of, shape_of, state_of
+from services.annotate.adapters.rows import (
+    moment,
+    result_of,
+    result_row,
+    said_from,
+    shapes_text,
+)
+from services.annotate.domain.jobs import Options
+from services.annotate.domain.work import (
+    TO_LABEL,
+    ItemState,
+    Result,
+    Rules,
+    Said,
+    reviewed,
+    sent_back,
+    submitted,
+)
 
 LABELS_SEQUENCE = "labels_sequence"
-"""Figure of a job's closing run: the last submission that its dataset version holds."""
+"""Figure of a job's settling run: the last commit that its dataset version holds."""
+LABEL, REVIEW = "label", "review"
 
-metadata = MetaData()
-jobs = Table(
-    "annotate_jobs",
-    metadata,
-    Column("job", String, primary_key=True),
-    Column("version", BigInteger, nullable=False),
-    Column("sequence", BigInteger, nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("run_id", String(64), nullable=False),
-    Column("state", String, nullable=False),
-    Column("specification", LargeBinary, nullable=False),
-    Column("opened_at", String, nullable=False),
-    Column("changed_at", String, nullable=False),
-    Column("submitted", BigInteger, nullable=False),
-    Column("settled_sequence", BigInteger, nullable=False),
-)
-submissions = Table(
-    "annotate_submissions",
-    metadata,
-    Column("job", String, primary_key=True),
-    Column("asset", String(64), primary_key=True),
-    Column("version", BigInteger, nullable=False),
-    Column("sequence", BigInteger, nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("labeler", Text, nullable=False),
-    Column("shapes", Text, nullable=False),
-    Column("spent_s", Float, nullable=False),
-    Column("submitted_at", String, nullable=False),
-)
+Key = tuple[str, str]  # job, asset
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job as the rows have it.
+def rules_of(options: Options) -> Rules:
+    """Return how a job is worked."""
+    given = {"iou_min": options.iou_min} if options.iou_min else {}
+    return Rules(options.labelers_per_item, options.quorum, review=options.review, **given)
 
-    Attributes:
-        sequence: Where in the log its last commit stands.
-        run_id: The run that opened it.
-        submitted: Items that have a submission.
-        settled_sequence: The last submission that is in the dataset; 0 while the job runs.
-    """
 
-    name: str
-    version: int
-    sequence: int
-    digest: str
-    run_id: str
-    state: State
-    specification: OpenLabelingJob
-    opened_at: str
-    changed_at: str
-    submitted: int
-    settled_sequence: int
-
-    @property
-    def all_submitted(self) -> bool:
-        """Whether every item has a submission."""
-        return self.submitted >= self.specification.items_count
+def wants_of(state: ItemState, rules: Rules) -> str:
+    """Return what can be done about an item."""
+    if state in TO_LABEL:
+        return LABEL
+    return REVIEW if rules.awaits_review(state) else ""
 
 
 class Board(Projection):
-    """Rows of jobs and of the last submission per item."""
+    """Rows of jobs, of the last submission of each person, and of where items stand."""
 
     name = "annotate"
-    version = 1
-    metadata = metadata
-    events = (catalog.LABELING_JOB_COMMITTED, catalog.LABELS_SUBMITTED)
+    version = 2
+    metadata = tables.board
+    events = (catalog.LABELING_JOB_COMMITTED, catalog.LABELS_SUBMITTED, catalog.ITEM_REVIEWED)
 
     def apply(self, connection: Connection, batch: Sequence[Committed[Any]]) -> None:
         """See `Projection`."""
+        work = _Batch(connection, batch)
         for committed in batch:
-            if isinstance(committed.message, LabelingJobCommitted):
-                _apply_job(connection, committed)
-        # After the jobs: a batch may open a job and hold its first submissions.
-        _apply_submissions(connection, [c for c in batch if isinstance(c.message, LabelsSubmitted)])
+            work.apply(committed)
+        work.write()
 
 
-def _apply_job(connection: Connection, committed: Committed[LabelingJobCommitted]) -> None:
-    message, commit = committed.message, committed.commit
-    changed = {
-        "version": commit.artefact.version,
-        "sequence": committed.sequence,
-        "state": state_of(message.state).value,
-        "changed_at": _moment(commit.committed_at.ToDatetime(tzinfo=UTC)),
-        "settled_sequence": int(commit.run.figures.get(LABELS_SEQUENCE, 0)),
-    }
-    known = connection.execute(
-        update(jobs).where(jobs.c.job == commit.artefact.name).values(**changed)
-    )
-    if known.rowcount:
-        return
-    opened = {
-        "job": commit.artefact.name,
-        "digest": commit.artefact.digest,
-        "run_id": commit.run.id,
-        "specification": message.specification.SerializeToString(),
-        "opened_at": changed["changed_at"],
-        "submitted": 0,
-    }
-    insert_rows(connection, jobs, [opened | changed])
+@dataclass
+class _Job:
+    """A job's row while a batch is applied."""
+
+    row: dict[str, Any]
+    rules: Rules
+    counts: Counter[str] = field(default_factory=Counter)
 
 
-def _apply_submissions(connection: Connection, batch: Sequence[Committed[LabelsSubmitted]]) -> None:
-    if not batch:
-        return
-    rows = {(c.message.job, c.message.asset): _submission_row(c) for c in batch}
-    new = Counter(job for job, asset in set(rows) - _known(connection, list(rows)))
-    insert_rows(connection, submissions, list(rows.values()), on_conflict="replace")
-    for job, count in new.items():
-        connection.execute(
-            update(jobs).where(jobs.c.job == job).values(submitted=jobs.c.submitted + count)
+class _Batch:
+    """Applies commits in order on rows in memory, and writes each changed row once."""
+
+    def __init__(self, connection: Connection, batch: Sequence[Committed[Any]]) -> None:
+        self._connection = connection
+        self._jobs: dict[str, _Job] = {}
+        self._results: dict[Key, Result] = {}
+        self._changed_at: dict[Key, str] = {}
+        self._said: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            LabelingJobCommitted: self._apply_job,
+            LabelsSubmitted: self._apply_labels,
+            ItemReviewed: self._apply_review,
+        }
+        keys = {
+            (c.message.job, c.message.asset)
+            for c in batch
+            if not isinstance(c.message, LabelingJobCommitted)
+        }
+        self._read_results(keys)
+
+    def apply(self, committed: Committed[Any]) -> None:
+        """Apply one commit."""
+        self._handlers[type(committed.message)](committed)
+
+    def write(self) -> None:
+        """Write what changed."""
+        for job in self._jobs.values():
+            counts = {str(state): count for state, count in (+job.counts).items()}
+            job.row["counts"] = orjson.dumps(counts).decode()
+
+        def write(table: Table, rows: list[dict[str, Any]]) -> None:
+            insert_rows(self._connection, table, rows, on_conflict="replace")
+
+        write(tables.jobs, [job.row for job in self._jobs.values()])
+        write(tables.submissions, list(self._said.values()))
+        changed = [result_row(*key, self._results[key], at) for key, at in self._changed_at.items()]
+        write(tables.results, changed)
+        self._tell_places()
+
+    def _tell_places(self) -> None:
+        rows = []
+        for job, asset in self._changed_at:
+            result, rules = self._results[job, asset], self._job(job).rules
+            wants = wants_of(result.state, rules)
+            rank = 0 if result.state is ItemState.REJECTED else 1
+            rows.append(
+                {
+                    "b_job": job,
+                    "b_asset": asset,
+                    "wants": wants,
+                    "rank": rank,
+                    "round_after": result.round_after,
+                }
+            )
+        if rows:
+            at = tables.places.c
+            self._connection.execute(
+                update(tables.places).where(
+                    at.job == bindparam("b_job"), at.asset == bindparam("b_asset")
+                ),
+                rows,
+            )
+
+    def _apply_job(self, committed: Committed[LabelingJobCommitted]) -> None:
+        message, commit = committed.message, committed.commit
+        name, at = commit.artefact.name, moment(commit.committed_at.ToDatetime(tzinfo=UTC))
+        job = self._find_job(name)
+        if job is None:
+            job = self._opened(committed, at)
+        if message.reopened:
+            self._reopen(job, message.reopened_assets, committed.sequence, at)
+        job.row |= {
+            "version": commit.artefact.version,
+            "sequence": committed.sequence,
+            "state": state_of(message.state).value,
+            "items": message.items_total or job.row["items"],
+            "changed_at": at,
+        }
+        if LABELS_SEQUENCE in commit.run.figures:
+            job.row["settled_sequence"] = int(commit.run.figures[LABELS_SEQUENCE])
+
+    def _opened(self, committed: Committed[LabelingJobCommitted], at: str) -> _Job:
+        commit, asked = committed.commit, committed.message.specification
+        row = {
+            "job": commit.artefact.name,
+            "digest": commit.artefact.digest,
+            "run_id": commit.run.id,
+            "priority": asked.priority,
+            "specification": asked.SerializeToString(),
+            "items": asked.items_count,
+            "opened_at": at,
+            "settled_sequence": 0,
+        }
+        job = self._jobs[commit.artefact.name] = _Job(row, rules_of(options_of(asked)))
+        return job
+
+    def _apply_labels(self, committed: Committed[LabelsSubmitted]) -> None:
+        message = committed.message
+        key, said = (message.job, message.asset), said_of(message, committed.sequence)
+        at = moment(committed.commit.committed_at.ToDatetime(tzinfo=UTC))
+        result, job = self._results.get(key, Result()), self._job(message.job)
+        if not message.ground_truth:
+            others = {}
+            if job.rules.labelers_per_item > 1:
+                others = self._others(key, result.round_after)
+            self._put(key, submitted(result, said, others, job.rules), at)
+        row = _submission_row(message, said, at)
+        before = self._said.get((*key, said.labeler)) or self._submission(key, said.labeler)
+        row |= {name: before[name] if before else 0 for name in ("accepted", "rejected")}
+        self._said[*key, said.labeler] = row
+
+    def _apply_review(self, committed: Committed[ItemReviewed]) -> None:
+        message = committed.message
+        key, accepted = (
+            (message.job, message.asset),
+            message.verdict == Verdict.VERDICT_ACCEPTED,
         )
-
-
-def _known(connection: Connection, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-    by_job: dict[str, list[str]] = {}
-    for job, asset in keys:
-        by_job.setdefault(job, []).append(asset)
-    known: set[tuple[str, str]] = set()
-    for job, assets in by_job.items():
-        found = select(submissions.c.asset).where(
-            submissions.c.job == job, submissions.c.asset.in_(assets)
+        at = moment(committed.commit.committed_at.ToDatetime(tzinfo=UTC))
+        before = self._results.get(key, Result())
+        after = reviewed(
+            before,
+            accepted=accepted,
+            reviewer=message.reviewer,
+            comment=message.comment,
+            version=message.labels_version,
+            sequence=committed.sequence,
         )
-        known |= {(job, asset) for asset in connection.execute(found).scalars()}
-    return known
+        if after is before:
+            return
+        self._put(key, after, at)
+        for labeler in before.labelers:
+            row = self._said.get((*key, labeler)) or self._submission(key, labeler)
+            if row is not None:
+                row["accepted" if accepted else "rejected"] += 1
+                self._said[*key, labeler] = row
+
+    def _reopen(self, job: _Job, assets: Sequence[str], sequence: int, at: str) -> None:
+        name = job.row["job"]
+        if assets:
+            self._read_results({(name, asset) for asset in assets} - set(self._results))
+        else:
+            found = select(tables.results.c.asset).where(tables.results.c.job == name)
+            every = {(name, asset) for asset in self._connection.execute(found).scalars()}
+            self._read_results(every - set(self._results))
+        wanted = set(assets)
+        for key, result in list(self._results.items()):
+            if key[0] == name and (not wanted or key[1] in wanted):
+                self._put(key, sent_back(result, sequence), at)
+
+    def _put(self, key: Key, after: Result, at: str) -> None:
+        job, before = self._job(key[0]), self._results.get(key)
+        if before is not None:
+            job.counts[before.state.value] -= 1
+        job.counts[after.state.value] += 1
+        self._results[key], self._changed_at[key] = after, at
+
+    def _job(self, name: str) -> _Job:
+        job = self._find_job(name)
+        if job is None:
+            raise LookupError(f"there is no labeling job {name}")
+        return job
+
+    def _find_job(self, name: str) -> _Job | None:
+        if name not in self._jobs:
+            found = select(tables.jobs).where(tables.jobs.c.job == name)
+            row = self._connection.execute(found).mappings().one_or_none()
+            if row is None:
+                return None
+            options = options_of(Asked.FromString(bytes(row["specification"])))
+            counts = Counter(orjson.loads(row["counts"]))
+            self._jobs[name] = _Job(dict(row), rules_of(options), counts)
+        return self._jobs[name]
+
+    def _read_results(self, keys: set[Key]) -> None:
+        by_job: dict[str, list[str]] = {}
+        for job, asset in keys:
+            by_job.setdefault(job, []).append(asset)
+        at = tables.results.c
+        for job, assets in by_job.items():
+            for start in range(0, len(assets), _KEYS_AT_ONCE):
+                some = assets[start : start + _KEYS_AT_ONCE]
+                found = select(tables.results).where(at.job == job, at.asset.in_(some))
+                for row in self._connection.execute(found).mappings():
+                    self._results[job, row["asset"]] = result_of(row)
+
+    def _submission(self, key: Key, labeler: str) -> dict[str, Any] | None:
+        at = tables.submissions.c
+        found = select(tables.submissions).where(
+            at.job == key[0], at.asset == key[1], at.labeler == labeler
+        )
+        row = self._connection.execute(found).mappings().one_or_none()
+        return dict(row) if row is not None else None
+
+    def _others(self, key: Key, after: int) -> dict[str, Said]:
+        at = tables.submissions.c
+        found = select(tables.submissions).where(at.job == key[0], at.asset == key[1])
+        rows = {row["labeler"]: dict(row) for row in self._connection.execute(found).mappings()}
+        rows |= {who: row for (*known, who), row in self._said.items() if tuple(known) == key}
+        return {
+            labeler: said_from(row)
+            for labeler, row in rows.items()
+            if row["sequence"] > after and not row["by_reviewer"]
+        }
 
 
-def _submission_row(committed: Committed[LabelsSubmitted]) -> dict[str, Any]:
-    message, commit = committed.message, committed.commit
-    shapes = [shape_content(shape_of(shape)) for shape in message.shapes]
-    return {
+_KEYS_AT_ONCE = 500  # of a query: SQLite allows 999 variables in its oldest builds
+
+
+def _submission_row(message: LabelsSubmitted, said: Said, at: str) -> dict[str, Any]:
+    values = asdict(said)
+    shown = [shape_of(shape) for shape in message.shown]
+    return values | {
         "job": message.job,
         "asset": message.asset,
-        "version": commit.artefact.version,
-        "sequence": committed.sequence,
-        "digest": commit.artefact.digest,
-        "labeler": message.labeler,
-        "shapes": orjson.dumps(shapes).decode(),
-        "spent_s": message.spent_s,
-        "submitted_at": _moment(commit.committed_at.ToDatetime(tzinfo=UTC)),
+        "shapes": shapes_text(said.shapes),
+        "tags": orjson.dumps(said.tags).decode(),
+        "submitted_at": at,
+        "ground_truth": message.ground_truth,
+        "shown": shapes_text(shown) if message.HasField("shown_by") else None,
+        "shown_by": message.shown_by.digest,
     }
-
-
-def _moment(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds")
-
-
-class BoardReader:
-    """Reads the board."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    async def jobs(self) -> list[Job]:
-        """Return every job, the latest first."""
-        return await in_database(self._jobs)
-
-    async def job(self, name: str) -> Job | None:
-        """Return a job, or None if there is none of that name."""
-        return await in_database(self._job, name)
-
-    def _jobs(self) -> list[Job]:
-        with self._engine.connect() as connection:
-            found = connection.execute(select(jobs).order_by(jobs.c.opened_at.desc(), jobs.c.job))
-            return [_job_of(row) for row in found.mappings()]
-
-    def _job(self, name: str) -> Job | None:
-        with self._engine.connect() as connection:
-            found = connection.execute(select(jobs).where(jobs.c.job == name)).mappings()
-            row = found.one_or_none()
-            return _job_of(row) if row is not None else None
-
-
-def _job_of(row: RowMapping) -> Job:
-    return Job(
-        name=row["job"],
-        version=row["version"],
-        sequence=row["sequence"],
-        digest=row["digest"],
-        run_id=row["run_id"],
-        state=State(row["state"]),
-        specification=OpenLabelingJob.FromString(bytes(row["specification"])),
-        opened_at=row["opened_at"],
-        changed_at=row["changed_at"],
-        submitted=row["submitted"],
-        settled_sequence=row["settled_sequence"],
-    )

@@ -18,6 +18,7 @@ from loopline.contracts import (
 from loopline.errors import NotFound, Rejected
 from loopline.names import validate_name
 from loopline.store.commits import CommitLog, Committed, Unchanged
+from services.annotate.adapters.board import LABELS_SEQUENCE
 from services.annotate.adapters.messages import (
     specification_of,
     state_number,
@@ -25,13 +26,18 @@ from services.annotate.adapters.messages import (
     status_of,
 )
 from services.annotate.adapters.provenance import Provenance, as_role
-from services.annotate.adapters.sources import JobSources
+from services.annotate.adapters.sources import JobSources, items_of
 from services.annotate.domain.jobs import (
     Specification,
     State,
+    check_fills,
     check_items,
+    check_reopening,
+    check_room,
+    check_same_dataset,
     check_specification,
     decide_opening,
+    decide_starting,
     decide_stopping,
 )
 
@@ -71,12 +77,16 @@ class Jobs:
     async def open(self, command: OpenLabelingJob) -> JobCommit:
         """Open a job, or return the one that the same command opened before.
 
+        A command for a job that keeps filling adds the items that it does not have yet.
+
         Raises:
             Rejected: It could never be worked, or another job has its name.
         """
         asked = specification_of(command)
         check_specification(asked, self._items_max)
         existing = await self.find(asked.job)
+        if existing is not None and existing.message.specification.keeps_filling:
+            return await self._add(asked, command, existing)
         if not decide_opening(asked, status_of(existing.message) if existing else None):
             assert existing is not None  # else there would be something to open
             return existing
@@ -88,6 +98,64 @@ class Jobs:
             return _opening(asked, resolved, self._opening_run(resolved))
 
         return await self._commit(asked.job, build)
+
+    async def start(self, job: str, actor: Actor) -> JobCommit:
+        """Start a job that waits to be started; one that runs stays as it is.
+
+        Raises:
+            NotFound: There is no such job.
+            Rejected: It is over.
+        """
+        await self.get(job)
+
+        async def build(head: JobCommit | None) -> LabelingJobCommitted:
+            assert head is not None  # jobs never go away
+            if not decide_starting(job, status_of(head.message)):
+                raise Unchanged(f"labeling job {job} runs")
+            run = self._edit(head, actor, {"state": State.IN_PROGRESS.value})
+            return _changed(head, State.IN_PROGRESS, run, f"{job} started by {actor.name}")
+
+        return await self._commit(job, build)
+
+    async def reopen(self, job: str, actor: Actor, assets: Sequence[str]) -> JobCommit:
+        """Open a job again that is over; some or all of its items go back to the queue.
+
+        Raises:
+            NotFound: There is no such job.
+            Rejected: It is not over.
+        """
+        await self.get(job)
+
+        async def build(head: JobCommit | None) -> LabelingJobCommitted:
+            assert head is not None  # jobs never go away
+            check_reopening(job, status_of(head.message), assets)
+            told = {"state": State.IN_PROGRESS.value, "reopened": list(assets) or "all"}
+            run = self._edit(head, actor, told)
+            what = f"{len(assets)} items" if assets else "every item"
+            summary = f"{job} reopened by {actor.name}: {what} to label again"
+            message = _changed(head, State.IN_PROGRESS, run, summary)
+            message.reopened = True
+            message.reopened_assets.extend(assets)
+            return message
+
+        return await self._commit(job, build)
+
+    async def move(self, job: str, state: State) -> JobCommit:
+        """Say that a job that is worked is now in progress, or on review.
+
+        One that is over or waits to be started stays as it is.
+        """
+
+        async def build(head: JobCommit | None) -> LabelingJobCommitted:
+            assert head is not None  # jobs never go away
+            now = state_of(head.message.state)
+            if now is state or not now.accepts_labels:
+                raise Unchanged(f"labeling job {job} is {now.text}")
+            actor = head.message.specification.actor
+            run = self._edit(head, actor, {"state": state.value}, RunKind.RUN_KIND_ANNOTATE)
+            return _changed(head, state, run, f"{job} is {state.text}")
+
+        return await self._commit(job, build)
 
     async def stop(self, job: str, actor: Actor, *, keep_labels: bool) -> JobCommit:
         """Stop a job; stopping it again changes nothing.
@@ -102,45 +170,88 @@ class Jobs:
             assert head is not None  # jobs never go away
             if not decide_stopping(job, status_of(head.message)):
                 raise Unchanged(f"labeling job {job} is stopped")
-            run = self._provenance.run(
-                RunKind.RUN_KIND_EDIT,
-                [as_role(head.ref, "job")],
-                {"state": State.STOPPED.value, KEEP_LABELS: keep_labels},
-                actor,
-            )
+            told = {"state": State.STOPPED.value, KEEP_LABELS: keep_labels}
+            run = self._edit(head, actor, told)
             kept = "its labels so far are kept" if keep_labels else "its labels are left out"
             return _changed(head, State.STOPPED, run, f"{job} stopped by {actor.name}: {kept}")
 
         return await self._commit(job, build)
 
-    async def complete(
-        self, job: str, dataset: ArtefactRef, figures: Mapping[str, float]
+    async def settled(
+        self, job: str, dataset: ArtefactRef, figures: Mapping[str, float], through: int
     ) -> JobCommit:
         """Say that the labels of a job are in the dataset; saying it again changes nothing.
 
+        A job that keeps filling goes on; any other one is completed by it.
+
         Args:
-            job: The job, in progress or completed.
+            job: The job.
             dataset: The version that holds them.
             figures: What the run tells.
+            through: The last commit of labels or reviews that is in it.
         """
 
         async def build(head: JobCommit | None) -> LabelingJobCommitted:
             assert head is not None  # jobs never go away
             if state_of(head.message.state) is State.STOPPED:
                 raise Unchanged(f"labeling job {job} was stopped meanwhile")
-            run = self._provenance.run(
-                RunKind.RUN_KIND_ANNOTATE,
-                [as_role(_opened(head), "job"), as_role(dataset, "labeled")],
-                {"state": State.COMPLETED.value},
-                head.message.specification.actor,
-            )
-            run.figures.update(figures)
-            summary = f"{job} completed: {figures['items']:.0f} items labeled"
+            asked = head.message.specification
+            state = State.IN_PROGRESS if asked.keeps_filling else State.COMPLETED
+            inputs = [as_role(_opened(head), "job"), as_role(dataset, "labeled")]
+            told = {"state": state.value}
+            run = self._provenance.run(RunKind.RUN_KIND_ANNOTATE, inputs, told, asked.actor)
+            run.figures.update({**figures, LABELS_SEQUENCE: float(through)})
+            word = "settled" if asked.keeps_filling else "completed"
+            summary = f"{job} {word}: {figures['items']:.0f} items labeled"
             if "agreement" in figures:
                 summary += f", {figures['agreement']:.0%} as the model had predicted"
-            return _changed(head, State.COMPLETED, run, summary)
+            return _changed(head, state, run, summary)
 
         return await self._commit(job, build)
+
+    async def _add(
+        self, asked: Specification, command: OpenLabelingJob, existing: JobCommit
+    ) -> JobCommit:
+        """Add the items of a command to a job that keeps filling."""
+        check_same_dataset(asked, existing.message.specification.dataset.name)
+        resolved = await self._sources.resolved(command)
+        given = await self._sources.listed(asked.job, asked.items_digest)
+        check_items(asked, given)
+        await self._sources.check(resolved, given)
+        run = self._opening_run(resolved)
+
+        async def build(head: JobCommit | None) -> LabelingJobCommitted:
+            assert head is not None  # jobs never go away
+            check_fills(asked.job, state_of(head.message.state))
+            await self._sources.ensure(asked.job)
+            known = await self._sources.assets(asked.job)
+            new = [asset for asset in given if asset not in known]
+            total = items_of(head.message)
+            check_room(asked.job, total + len(new), self._items_max)
+            if not new:
+                raise Unchanged(f"labeling job {asked.job} has these items")
+            addition = OpenLabelingJob()
+            addition.CopyFrom(resolved)
+            addition.items_digest = await self._sources.keep_list(new)
+            addition.items_count = len(new)
+            now = state_of(head.message.state)
+            state = now if now is State.PENDING else State.IN_PROGRESS
+            message = _changed(head, state, run, f"{asked.job}: {len(new)} items more to label")
+            message.addition.CopyFrom(addition)
+            message.items_total = total + len(new)
+            return message
+
+        return await self._commit(asked.job, build)
+
+    def _edit(
+        self,
+        head: JobCommit,
+        actor: Actor,
+        parameters: Mapping[str, object],
+        kind: RunKind = RunKind.RUN_KIND_EDIT,
+    ) -> Run:
+        # The head is among the inputs: the same change later is another run.
+        return self._provenance.run(kind, [as_role(head.ref, "job")], parameters, actor)
 
     async def _commit(self, job: str, build: object) -> JobCommit:
         return await self._log.commit(
@@ -157,9 +268,9 @@ class Jobs:
                 f"job {asked.job}: neither it nor dataset {asked.dataset} has any class",
                 job=asked.job,
             )
-        assets = await self._sources.assets(resolved)
+        assets = await self._sources.listed(asked.job, resolved.items_digest)
         check_items(asked, assets)
-        await self._sources.fill(asked.digest, resolved, assets)
+        await self._sources.check(resolved, assets)
         return resolved
 
     def _opening_run(self, resolved: OpenLabelingJob) -> Run:
@@ -180,7 +291,7 @@ def _opening(asked: Specification, resolved: OpenLabelingJob, run: Run) -> Label
     summary = f"{asked.job} opened: {asked.items_count} items of {asked.dataset} to label"
     return LabelingJobCommitted(
         commit=Commit(artefact=artefact, run=run, summary=summary),
-        state=state_number(State.IN_PROGRESS),
+        state=state_number(State.PENDING if resolved.pending else State.IN_PROGRESS),
         specification=resolved,
     )
 
@@ -191,6 +302,7 @@ def _changed(head: JobCommit, state: State, run: Run, summary: str) -> LabelingJ
         commit=Commit(artefact=artefact, run=run, summary=summary),
         state=state_number(state),
         specification=head.message.specification,
+        items_total=head.message.items_total,
     )
 
 

@@ -7,8 +7,8 @@ from datetime import UTC
 from loopline import contracts as c
 from loopline.contracts import JobState, OpenLabelingJob
 from loopline.store.items import Shape
-from services.annotate.domain.corrections import Submission
-from services.annotate.domain.jobs import JobStatus, Specification, State
+from services.annotate.domain.jobs import JobStatus, Options, Specification, State
+from services.annotate.domain.work import Said
 
 _STATES = {
     JobState.JOB_STATE_PENDING: State.PENDING,
@@ -47,6 +47,30 @@ def specification_of(command: OpenLabelingJob) -> Specification:
         classes=tuple(command.classes),
         webhook_url=command.webhook_url,
         deadline=deadline,
+        options=options_of(command),
+    )
+
+
+def options_of(command: OpenLabelingJob) -> Options:
+    """Return how a command wants the job worked."""
+    return Options(
+        shapes=tuple(command.shapes),
+        labelers=tuple(command.labelers),
+        reviewers=tuple(command.reviewers),
+        review=command.review,
+        priority=command.priority,
+        labelers_per_item=command.labelers_per_item or 1,
+        quorum=command.quorum,
+        iou_min=command.iou_min,
+        ground_truth_digest=command.ground_truth_digest,
+        ground_truth_count=command.ground_truth_count,
+        ground_truth_every=command.ground_truth_every,
+        keeps_filling=command.keeps_filling,
+        where=command.where,
+        pending=command.pending,
+        confidence_min=command.confidence_min,
+        notify=tuple(command.notify),
+        lease_s=command.lease_s,
     )
 
 
@@ -55,15 +79,17 @@ def status_of(message: c.LabelingJobCommitted) -> JobStatus:
     return JobStatus(state_of(message.state), message.commit.artefact.digest)
 
 
-def submission_of(message: c.LabelsSubmitted, sequence: int) -> Submission:
+def said_of(message: c.LabelsSubmitted, sequence: int) -> Said:
     """Return a committed submission."""
-    return Submission(
-        asset=message.asset,
+    return Said(
         labeler=message.labeler,
-        shapes=tuple(shape_of(shape) for shape in message.shapes),
+        version=message.commit.artefact.version,
         digest=message.commit.artefact.digest,
-        sequence=sequence,
+        shapes=tuple(shape_of(shape) for shape in message.shapes),
+        tags=tuple(message.tags),
         spent_s=message.spent_s,
+        sequence=sequence,
+        by_reviewer=message.by_reviewer,
     )
 
 

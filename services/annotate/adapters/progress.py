@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from loopline.contracts import LabelingJobCommitted, RunChanged, RunKind, RunState
-from services.annotate.adapters.board import Job
 from services.annotate.adapters.messages import state_of
+from services.annotate.adapters.reader import Job
 from services.annotate.domain.jobs import State
 
 REPORTS_PER_JOB = 100
@@ -36,8 +36,8 @@ def job_changed(run_id: str, event: LabelingJobCommitted) -> RunChanged:
 
 def labels_submitted(job: Job) -> RunChanged | None:
     """Return the report of a job's progress; None where one more item is not worth one."""
-    total = job.specification.items_count
-    if job.state is not State.IN_PROGRESS or job.submitted % -(-total // REPORTS_PER_JOB):
+    total = job.counts.items
+    if not job.state.accepts_labels or job.submitted % -(-total // REPORTS_PER_JOB):
         return None
     report = _report(job.run_id, job.name, total)
     report.state = RunState.RUN_STATE_RUNNING

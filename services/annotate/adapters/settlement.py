@@ -1,6 +1,6 @@
-"""From a job's submissions to the dataset's next version, and the job's completion.
+"""From a job's corrections to the dataset's next version, and the job's completion.
 
-The run's key holds the digest over all submissions, so whoever settles the same labels again, after
+The run's key holds the digest over all corrections, so whoever settles the same labels again, after
 a kill or in another process, finds its own version in the log and goes on from there.
 """
 
@@ -26,18 +26,19 @@ from loopline.store.datasets import Datasets
 from loopline.store.items import Item, Shape
 from loopline.store.objects import Area, ObjectStore
 from loopline.store.trees import MergeConflict
-from services.annotate.adapters.board import LABELS_SEQUENCE
 from services.annotate.adapters.jobs import KEEP_LABELS, JobCommit, Jobs, inputs_of
-from services.annotate.adapters.messages import state_of, submission_of
+from services.annotate.adapters.messages import state_of
 from services.annotate.adapters.provenance import Provenance
+from services.annotate.adapters.reader import BoardReader
 from services.annotate.adapters.sources import JobSources
 from services.annotate.domain.corrections import (
-    Submission,
+    Correction,
     agreement_report,
     corrected,
+    corrections_digest,
+    corrections_of,
     figures,
     items_by_labeler,
-    submissions_digest,
 )
 from services.annotate.domain.jobs import State
 
@@ -57,7 +58,9 @@ class Settlement:
         jobs: Jobs,
         sources: JobSources,
         provenance: Provenance,
+        board: BoardReader,
     ) -> None:
+        self._board = board
         self._log = log
         self._objects = objects
         self._datasets = datasets
@@ -71,63 +74,62 @@ class Settlement:
         return self._locks.setdefault(job, asyncio.Lock())
 
     async def settle(self, job: JobCommit) -> None:
-        """Commit the labels of a job into its dataset, and complete the job if it was not stopped.
+        """Commit what is said of a job's done items into its dataset.
+
+        A job in progress must be done; it is completed, unless it keeps filling. Of a stopped job
+        goes what there is, unless it was stopped otherwise.
 
         Raises:
-            Transient: Items of a job in progress have no labels yet.
+            Transient: Items of a job in progress are not done yet.
         """
         name, stopped = job.ref.name, state_of(job.message.state) is State.STOPPED
         if stopped and not job.commit.run.parameters[KEEP_LABELS]:
             return
-        submissions = await self._submissions(name)
-        missing = job.message.specification.items_count - len(submissions)
-        if missing > 0 and not stopped:
-            raise Transient(f"{missing} items of labeling job {name} have no labels yet", job=name)
-        if not submissions:
+        board = await self._board.job(name)
+        if board is None:
+            raise Transient(f"labeling job {name} is not in the database yet", job=name)
+        if board.phase is not State.COMPLETED and not stopped:
+            raise Transient(f"{board.counts.items - board.done} items are not done", job=name)
+        said = corrections_of(await self._board.results(name), board.rules)
+        # What an earlier version holds is not said again: somebody may have changed it since.
+        corrections = [one for one in said if one.sequence > board.settled_sequence]
+        if not corrections:
             return
-        version = await self._merged(job, submissions)
+        version = await self._merged(job, corrections)
         if not stopped:
-            through = max(submission.sequence for submission in submissions)
-            told = dict(version.commit.run.figures) | {LABELS_SEQUENCE: float(through)}
-            await self._jobs.complete(name, version.ref, told)
+            through = max(correction.sequence for correction in corrections)
+            figures = dict(version.commit.run.figures)
+            await self._jobs.settled(name, version.ref, figures, through)
 
-    async def _submissions(self, job: str) -> list[Submission]:
-        heads = await self._log.heads(catalog.LABELS_SUBMITTED, job=job)
-        return sorted(
-            (submission_of(head.message, head.sequence) for head in heads),
-            key=lambda submission: submission.asset,
-        )
-
-    async def _merged(self, job: JobCommit, submissions: Sequence[Submission]) -> DatasetCommit:
+    async def _merged(self, job: JobCommit, corrections: Sequence[Correction]) -> DatasetCommit:
         specification = job.message.specification
         dataset = specification.dataset.name
-        run = self._run(job, submissions)
+        run = self._run(job, corrections)
         done = await self._log.find_run(catalog.DATASET_COMMITTED, run.id, name=dataset)
         if done is not None:
             return done
-        assets = [submission.asset for submission in submissions]
-        predictions = await self._sources.predictions(specification, assets)
-        predicted = {asset: prediction.shapes for asset, prediction in predictions.items()}
-        await self._tell(run, submissions, predicted)
+        assets = [correction.asset for correction in corrections]
+        predicted = await self._sources.shown(job.ref.name, assets)
+        await self._tell(run, corrections, predicted)
         for _ in range(REBASES_MAX):
             try:
-                return await self._commit(specification, submissions, run)
+                return await self._commit(specification, corrections, run)
             except MergeConflict:
                 continue  # somebody changed one of these items meanwhile: on top of that, then
         raise Transient(
             f"dataset {dataset} changes faster than labels can be merged", job=job.ref.name
         )
 
-    def _run(self, job: JobCommit, submissions: Sequence[Submission]) -> Run:
+    def _run(self, job: JobCommit, corrections: Sequence[Correction]) -> Run:
         name, specification = job.ref.name, job.message.specification
         labels = ArtefactRef(
             kind=ArtefactKind.ARTEFACT_KIND_LABELS,
             name=name,
-            digest=submissions_digest(submissions),
+            digest=corrections_digest(corrections),
             role="labels",
         )
         inputs = [*inputs_of(specification, job), labels]
-        parameters = {"job": name, "labelers": items_by_labeler(submissions)}
+        parameters = {"job": name, "labelers": items_by_labeler(corrections)}
         run = self._provenance.run(
             RunKind.RUN_KIND_ANNOTATE, inputs, parameters, specification.actor
         )
@@ -137,12 +139,12 @@ class Settlement:
     async def _tell(
         self,
         run: Run,
-        submissions: Sequence[Submission],
+        corrections: Sequence[Correction],
         predicted: Mapping[str, Sequence[Shape]],
     ) -> None:
         """Put figures and the agreement report into the run."""
-        run.figures.update(figures(submissions, predicted))
-        report = canonical_json(agreement_report(submissions, predicted))
+        run.figures.update(figures(corrections, predicted))
+        report = canonical_json(agreement_report(corrections, predicted))
         run.outputs.add(
             kind=ArtefactKind.ARTEFACT_KIND_REPORT,
             name=f"{run.parameters['job']}/agreement",
@@ -151,17 +153,17 @@ class Settlement:
         )
 
     async def _commit(
-        self, specification: OpenLabelingJob, submissions: Sequence[Submission], run: Run
+        self, specification: OpenLabelingJob, corrections: Sequence[Correction], run: Run
     ) -> DatasetCommit:
         dataset = specification.dataset.name
         head = await self._datasets.head(dataset)
         if head is None:
             raise Rejected(f"there is no dataset {dataset}", dataset=dataset)
         tree = await self._datasets.tree(head)
-        items = await tree.get([submission.asset for submission in submissions])
-        upserts = [corrected(items[s.asset], s) for s in submissions if s.asset in items]
+        items = await tree.get([correction.asset for correction in corrections])
+        upserts = [corrected(items[s.asset], s) for s in corrections if s.asset in items]
         # An item that was removed from the dataset meanwhile stays removed.
-        run.figures["left_out"] = len(submissions) - len(upserts)
+        run.figures["left_out"] = len(corrections) - len(upserts)
         return await self._datasets.commit_changes(
             dataset,
             upserts,

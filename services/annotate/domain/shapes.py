@@ -23,6 +23,8 @@ SHAPE_ID_LENGTH_MAX = 100
 LABELER_LENGTH_MAX = 100
 FAULTS_SHOWN_MAX = 10
 CLASSES_SHOWN_MAX = 20
+TAGS_MAX = 50
+TAG_LENGTH_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Canvas:
     width_px: int
     height_px: int
     classes: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    """What may be drawn: "whole_image", "box", "polygon", "mask"; empty for all."""
 
 
 def check_labeler(labeler: str) -> None:
@@ -102,6 +106,8 @@ def _geometry_fault(shape: Shape, canvas: Canvas) -> str:
     given = [g for g in (shape.bbox_xyxy, shape.polygon, shape.mask_rle) if g is not None]
     if len(given) > 1:
         return "it has more than one geometry"
+    if canvas.kinds and kind_of(shape) not in canvas.kinds:
+        return f"it is a {kind_of(shape)}; this job takes {', '.join(canvas.kinds)}"
     if shape.bbox_xyxy is not None:
         return _box_fault(shape.bbox_xyxy, canvas)
     if shape.polygon is not None:
@@ -163,6 +169,29 @@ def is_whole_image(shape: Shape) -> bool:
     return shape.bbox_xyxy is None and shape.polygon is None and shape.mask_rle is None
 
 
+def kind_of(shape: Shape) -> str:
+    """Return what a shape is: "whole_image", "box", "polygon" or "mask"."""
+    if shape.bbox_xyxy is not None:
+        return "box"
+    if shape.polygon is not None:
+        return "polygon"
+    return "mask" if shape.mask_rle is not None else "whole_image"
+
+
+def check_tags(asset: str, tags: Sequence[str]) -> None:
+    """Refuse tags that no filter could name.
+
+    Raises:
+        Rejected: There are too many, or one is empty, too long or has control characters.
+    """
+    wrong = [tag for tag in tags if not 0 < len(tag) <= TAG_LENGTH_MAX or not tag.isprintable()]
+    if len(tags) > TAGS_MAX or wrong:
+        raise Rejected(
+            f"asset {asset}: up to {TAGS_MAX} tags of 1 to {TAG_LENGTH_MAX} printable characters",
+            asset=asset,
+        )
+
+
 def attribute(
     shapes: Sequence[Shape], labeler: str, predicted: Sequence[Shape]
 ) -> tuple[Shape, ...]:
@@ -220,9 +249,10 @@ def shape_from_content(content: dict[str, object]) -> Shape:
     return Shape(**{"id": "", **values})  # type: ignore[arg-type]  # written above
 
 
-def labels_digest(shapes: Sequence[Shape]) -> str:
-    """Return the digest of a submission: equal for equal shapes by the same labeler."""
-    return digest_of([shape_content(shape) for shape in shapes])
+def labels_digest(shapes: Sequence[Shape], tags: Sequence[str] = ()) -> str:
+    """Return the digest of a submission: equal for equal shapes and tags by the same labeler."""
+    said: list[object] = [shape_content(shape) for shape in shapes]
+    return digest_of([*said, {"tags": list(tags)}] if tags else said)
 
 
 def top_whole_image(shapes: Sequence[Shape]) -> Shape | None:

@@ -6,12 +6,12 @@ from loopline.store.items import Item, Shape
 from loopline.vision.masks import box_iou as iou
 from services.annotate.domain.agreement import agrees
 from services.annotate.domain.corrections import (
-    Submission,
+    Correction,
     agreement_report,
     corrected,
+    corrections_digest,
     figures,
     items_by_labeler,
-    submissions_digest,
 )
 
 
@@ -21,10 +21,12 @@ def box(class_name: str, *xyxy: float, id_: str = "s") -> Shape:
     return Shape(id_, class_name, bbox_xyxy=(x_min, y_min, x_max, y_max))
 
 
-def said(asset: str, *classes: str, by: str = "ada", spent_s: float = 1.5) -> Submission:
+def said(asset: str, *classes: str, by: str = "ada", spent_s: float = 1.5) -> Correction:
     """Return a submission of whole-image classes."""
     shapes = tuple(Shape(f"s{i}", name) for i, name in enumerate(classes))
-    return Submission(asset, by, shapes, digest=f"{asset}-{classes}", sequence=1, spent_s=spent_s)
+    return Correction(
+        asset, (by,), shapes, digest=f"{asset}-{classes}", sequence=1, spent_s=spent_s
+    )
 
 
 def test_item_takes_the_labels_and_keeps_where_it_came_from() -> None:
@@ -86,9 +88,9 @@ def test_report_shows_prediction_and_correction_side_by_side() -> None:
 
 def test_digest_over_submissions_knows_no_order_but_every_change() -> None:
     one, two = said("a", "coat"), said("b", "coat")
-    assert submissions_digest([one, two]) == submissions_digest([two, one])
-    assert submissions_digest([one]) != submissions_digest([one, two])
-    assert submissions_digest([said("a", "shirt"), two]) != submissions_digest([one, two])
+    assert corrections_digest([one, two]) == corrections_digest([two, one])
+    assert corrections_digest([one]) != corrections_digest([one, two])
+    assert corrections_digest([said("a", "shirt"), two]) != corrections_digest([one, two])
 
 
 def test_labelers_are_counted() -> None:

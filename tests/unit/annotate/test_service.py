@@ -180,16 +180,16 @@ async def test_killed_between_dataset_and_completion_the_next_one_completes(desk
     await desk.label(0)
     await desk.label(1)
     await desk.caught_up()
-    complete = desk.service.jobs.complete
+    complete = desk.service.jobs.settled
 
     async def killed(*args: object, **kwargs: object) -> None:
         raise Transient("killed here")
 
-    desk.service.jobs.complete = killed  # type: ignore[method-assign, assignment]  # the kill
+    desk.service.jobs.settled = killed  # type: ignore[method-assign, assignment]  # the kill
     with pytest.raises(Transient, match="killed here"):
         await desk.handle_submissions()
     assert (await desk.head()).ref.version == 2
-    desk.service.jobs.complete = complete  # type: ignore[method-assign]
+    desk.service.jobs.settled = complete  # type: ignore[method-assign]
     await desk.handle_submissions()
     assert (await desk.head()).ref.version == 2
     assert (await desk.job()).message.state == JobState.JOB_STATE_COMPLETED
@@ -231,7 +231,7 @@ async def test_correction_that_was_on_its_way_is_in_the_dataset_too(desk: Desk) 
     opened = await desk.service.submissions.open_job(JOB, [asset(0)])
     await desk.label(1)
     await desk.handle_submissions()
-    late = Proposal(asset(0), "bob", (Shape("", "shirt"),))
+    late = Proposal(asset(0), "ada", (Shape("", "shirt"),))
     await desk.service.submissions.submit(opened, late)
     await desk.handle_submissions()
     rows = {row.asset: row for row in await _rows(desk)}

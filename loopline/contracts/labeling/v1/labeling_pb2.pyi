@@ -118,7 +118,7 @@ class LabelingJobCommitted(_message.Message):
     def __init__(self, commit: _Optional[_Union[_lineage_pb2.Commit, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., specification: _Optional[_Union[OpenLabelingJob, _Mapping]] = ..., addition: _Optional[_Union[OpenLabelingJob, _Mapping]] = ..., items_total: _Optional[int] = ..., reopened: bool = ..., reopened_assets: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LabelsSubmitted(_message.Message):
-    __slots__ = ("commit", "job", "asset", "labeler", "shapes", "spent_s", "tags", "shape_spent_s", "shown", "shown_by", "by_reviewer")
+    __slots__ = ("commit", "job", "asset", "labeler", "shapes", "spent_s", "tags", "shape_spent_s", "shown", "shown_by", "by_reviewer", "ground_truth")
     class ShapeSpentSEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -137,6 +137,7 @@ class LabelsSubmitted(_message.Message):
     SHOWN_FIELD_NUMBER: _ClassVar[int]
     SHOWN_BY_FIELD_NUMBER: _ClassVar[int]
     BY_REVIEWER_FIELD_NUMBER: _ClassVar[int]
+    GROUND_TRUTH_FIELD_NUMBER: _ClassVar[int]
     commit: _lineage_pb2.Commit
     job: str
     asset: str
@@ -148,7 +149,8 @@ class LabelsSubmitted(_message.Message):
     shown: _containers.RepeatedCompositeFieldContainer[_annotation_pb2.Shape]
     shown_by: _lineage_pb2.ArtefactRef
     by_reviewer: bool
-    def __init__(self, commit: _Optional[_Union[_lineage_pb2.Commit, _Mapping]] = ..., job: _Optional[str] = ..., asset: _Optional[str] = ..., labeler: _Optional[str] = ..., shapes: _Optional[_Iterable[_Union[_annotation_pb2.Shape, _Mapping]]] = ..., spent_s: _Optional[float] = ..., tags: _Optional[_Iterable[str]] = ..., shape_spent_s: _Optional[_Mapping[str, float]] = ..., shown: _Optional[_Iterable[_Union[_annotation_pb2.Shape, _Mapping]]] = ..., shown_by: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., by_reviewer: bool = ...) -> None: ...
+    ground_truth: bool
+    def __init__(self, commit: _Optional[_Union[_lineage_pb2.Commit, _Mapping]] = ..., job: _Optional[str] = ..., asset: _Optional[str] = ..., labeler: _Optional[str] = ..., shapes: _Optional[_Iterable[_Union[_annotation_pb2.Shape, _Mapping]]] = ..., spent_s: _Optional[float] = ..., tags: _Optional[_Iterable[str]] = ..., shape_spent_s: _Optional[_Mapping[str, float]] = ..., shown: _Optional[_Iterable[_Union[_annotation_pb2.Shape, _Mapping]]] = ..., shown_by: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., by_reviewer: bool = ..., ground_truth: bool = ...) -> None: ...
 
 class ItemReviewed(_message.Message):
     __slots__ = ("commit", "job", "asset", "reviewer", "verdict", "comment", "labels_version", "spent_s")
