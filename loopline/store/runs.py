@@ -53,14 +53,19 @@ def new_run(
     environment: Environment | None = None,
     clock: Clock | None = None,
     trace_id: str = "",
+    on_behalf_of: Sequence[ArtefactRef] = (),
 ) -> Run:
-    """Return a run that begins now; its id is its key."""
+    """Return a run that begins now; its id is its key.
+
+    `on_behalf_of` is why it runs (a flow): recorded among the inputs, but no part of the key, since
+    what is made does not depend on it.
+    """
     environment = environment or Environment()
     parameters = parameters or {}
     run = Run(
         id=run_key(kind, inputs, parameters, environment.code_digest),
         kind=kind,
-        inputs=inputs,
+        inputs=[*inputs, *on_behalf_of],
         environment=environment,
         actor=actor,
         agent=agent,

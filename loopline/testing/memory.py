@@ -54,7 +54,8 @@ class MemoryLog:
 
     def add(self, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
         """Append without any expectation."""
-        record = Record(subject, len(self.records) + 1, data, dict(headers))
+        stamp = {"Nats-Time-Stamp": datetime.now(UTC).isoformat()}
+        record = Record(subject, len(self.records) + 1, data, stamp | dict(headers))
         self.records.append(record)
         self._last[subject] = record
         return record.sequence

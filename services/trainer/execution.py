@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from loopline import tracing
-from loopline.contracts import DatasetCommitted, ModelCommitted, Run, RunKind, TrainModel, catalog
-from loopline.errors import Rejected, Transient
+from loopline.contracts import (
+    DatasetCommitted,
+    ModelCommitted,
+    Run,
+    RunKind,
+    RunState,
+    TrainModel,
+    catalog,
+)
+from loopline.errors import Cancelled, LooplineError, Rejected, Transient
 from loopline.names import validate_name
-from loopline.runtime.processing import Delivery
+from loopline.runtime.processing import Delivery, describe
 from loopline.runtime.service import Service
 from loopline.store import runs
 from loopline.store.commits import Committed, timestamp
 from loopline.store.datasets import Datasets
 from loopline.store.objects import Area
 from services.trainer.adapters.asset_cache import AssetCache
-from services.trainer.adapters.checkpoints import CheckpointStore, CheckpointUploads, RunFolders
+from services.trainer.adapters.checkpoints import RunCheckpoints, RunFolders
 from services.trainer.adapters.files import write_whole
+from services.trainer.adapters.machine import machine
 from services.trainer.adapters.messages import (
     EVALUATION_FILE,
     ITEM_COLUMNS,
     Training,
+    asked_by,
     example_of,
+    in_role,
     report_outputs,
-    run_inputs,
 )
 from services.trainer.adapters.process import TrainingProcess, started
 from services.trainer.domain.examples import Selection, select
@@ -39,6 +50,9 @@ from services.trainer.domain.job import (
 )
 from services.trainer.domain.manifest import Manifest, StoredFile
 from services.trainer.settings import TrainerSettings
+
+STOP_TIMEOUT_S = 3.0
+"""How long a training that is to stop may take over its checkpoint; it is killed then."""
 
 
 class Executions:
@@ -56,7 +70,6 @@ class Executions:
         self.folders = RunFolders(folder / "runs")
         self.cache = AssetCache(service.objects, folder / "assets", settings.asset_cache_bytes)
         self._datasets = Datasets(service.log, service.objects)
-        self._checkpoints = CheckpointStore(service.objects, service.chunks)
 
     def prune(self) -> None:
         """Remove what is left of runs that nobody finished."""
@@ -69,25 +82,29 @@ class Executions:
             Rejected: The command, the data or the recipe is wrong.
             Transient: The training process was killed; the next delivery goes on from its
                 checkpoint.
+            Cancelled: Someone asked for that; a checkpoint of that moment is in storage.
         """
         validate_name("model", command.model)
         dataset = await self._datasets.version(command.dataset)
-        settings = self._settings
-        async with started(
-            attempt=delivery.attempt,
-            silence_s=settings.silence_s,
-            niceness=settings.training_niceness,
-        ) as process:
+        async with self._process(delivery.attempt) as process:
             given = runs.plain(command.parameters)
             described = await process.describe(command.recipe, given)
             run = self._new_run(command, dataset, described)
             training = Training(command.model, command.recipe, dataset, described, run)
-            done = await self._done(command.model, run.id)
-            if done is None:
-                done = await self._reported(training, process)
+            with self._service.occupation.doing(run.id, run.kind, training.title):
+                done = await self._done(command.model, run.id)
+                if done is None:
+                    done = await self._attended(training, process, delivery)
         self.folders.remove(run.id)
         await self._service.bus.report(training.completed(done))
         return done
+
+    def _process(self, attempt: int) -> contextlib.AbstractAsyncContextManager[TrainingProcess]:
+        return started(
+            attempt=attempt,
+            silence_s=self._settings.silence_s,
+            niceness=self._settings.training_niceness,
+        )
 
     async def _done(self, model: str, run_id: str) -> Committed[ModelCommitted] | None:
         return await self._service.log.find_run(catalog.MODEL_COMMITTED, run_id, name=model)
@@ -95,42 +112,62 @@ class Executions:
     def _new_run(
         self, command: TrainModel, dataset: Committed[DatasetCommitted], described: Described
     ) -> Run:
-        """Return the run: its key holds all that the weights depend on."""
+        """Return the run: its key holds all that the weights depend on, and nothing else."""
         decisive = {"recipe": command.recipe, "classes": list(dataset.message.classes)}
         return runs.new_run(
             RunKind.RUN_KIND_TRAIN,
-            inputs=run_inputs(command, dataset),
+            inputs=[in_role(dataset.ref, "train_on")],
+            on_behalf_of=asked_by(command),
             parameters=described.parameters | decisive,
             actor=command.actor,
             agent=self._service.agent,
-            environment=runs.environment(described.code_digest),
+            environment=machine(described),
             clock=self._service.clock,
             trace_id=tracing.current_trace_id(),
         )
 
-    async def _reported(
-        self, training: Training, process: TrainingProcess
+    async def _attended(
+        self, training: Training, process: TrainingProcess, delivery: Delivery
     ) -> Committed[ModelCommitted]:
-        report = self._service.bus.report
-        await report(training.running())
+        """Train, tell how it goes and how it ends, and stop when someone asks for that."""
+        run, service = training.run, self._service
+        checkpoints = self._checkpoints(run.id)
+        await checkpoints.recall(service.events, service.bus.workspace)
+        work = self._worked(training, process, checkpoints)
         try:
-            trained = await self._train(training, process)
-            return await self._commit(training, trained)
-        except Rejected as error:
+            done = await service.cancellations.unless_cancelled(run.id, delivery, work)
+        except Exception as error:
             # Two workers may have had the command at once: one that is late must not fail it.
-            if (done := await self._done(training.model, training.run.id)) is not None:
-                return done
-            await report(training.failed(error.message))
+            if isinstance(error, Rejected) and (late := await self._done(training.model, run.id)):
+                return late
+            ended = training.ended(state_after(error), describe(error), checkpoints.stored)
+            await service.bus.report(ended)
             raise
-        except Transient as error:
-            await report(training.waiting(error.message))
-            raise
+        await checkpoints.discard()
+        return done
 
-    async def _train(self, training: Training, process: TrainingProcess) -> Trained:
+    def _checkpoints(self, run_id: str) -> RunCheckpoints:
+        return RunCheckpoints(
+            self._service.objects,
+            run_id,
+            self.folders.folder(run_id) / "checkpoints",
+            self._settings.checkpoint_upload_every_s,
+            self._service.clock,
+        )
+
+    async def _worked(
+        self, training: Training, process: TrainingProcess, checkpoints: RunCheckpoints
+    ) -> Committed[ModelCommitted]:
+        await self._service.bus.report(training.running(checkpoints=checkpoints.stored))
+        trained = await self._train(training, process, checkpoints)
+        return await self._commit(training, trained)
+
+    async def _train(
+        self, training: Training, process: TrainingProcess, checkpoints: RunCheckpoints
+    ) -> Trained:
         """Fetch the data, train, and relay what the process says."""
         selection = await self._select(training)
         folder = self.folders.folder(training.run.id)
-        epochs = int(training.described.parameters["epochs"])
         sizes_bytes = {example.asset: example.size_bytes for example in selection}
         with self.cache.pinned(sizes_bytes):
             await self.cache.fetch(list(sizes_bytes))
@@ -141,8 +178,8 @@ class Executions:
                 folder=folder,
                 memory_bytes=self._settings.decoded_bytes,
             )
-            await self._checkpoints.fetch_newest(training.run.id, epochs, job.checkpoints)
-            return await self._relay(training, process, job)
+            await checkpoints.fetch_furthest()
+            return await self._relay(training, process, job, checkpoints)
 
     async def _select(self, training: Training) -> Selection:
         tree = await self._datasets.tree(training.dataset)
@@ -158,23 +195,31 @@ class Executions:
         write_whole(path, b"".join(PLACED.dump_json(one) + b"\n" for one in placed))
         return path
 
-    async def _relay(self, training: Training, process: TrainingProcess, job: Train) -> Trained:
-        uploads = CheckpointUploads(
-            self._checkpoints,
-            training.run.id,
-            self._settings.checkpoint_upload_every_s,
-            self._service.clock,
-        )
+    async def _relay(
+        self,
+        training: Training,
+        process: TrainingProcess,
+        job: Train,
+        checkpoints: RunCheckpoints,
+    ) -> Trained:
         try:
             async for report in process.train(job):
                 if isinstance(report, Progress):
-                    await self._service.bus.report(training.running(report))
+                    now = training.running(report, checkpoints.stored)
+                    await self._service.bus.report(now)
                 elif isinstance(report, CheckpointSaved):
-                    uploads.offer(report)
+                    checkpoints.offer(report.path)
                 elif isinstance(report, Trained):
                     return report
+        except asyncio.CancelledError:  # cancelled by someone, or this agent stops
+            await process.stop(STOP_TIMEOUT_S)
+            await checkpoints.store_furthest()
+            raise
+        except LooplineError:  # what is on disk here may be of use elsewhere
+            await checkpoints.store_furthest()
+            raise
         finally:
-            await uploads.close()
+            await checkpoints.close()
         raise Transient("training ended without a word")
 
     async def _commit(self, training: Training, trained: Trained) -> Committed[ModelCommitted]:
@@ -208,3 +253,12 @@ class Executions:
         )
         report = await self._service.objects.put(Area.REPORTS, contents[EVALUATION_FILE])
         return manifest, report
+
+
+def state_after(error: Exception) -> RunState:
+    """Return what becomes of a run that ended with an error."""
+    if isinstance(error, Cancelled):
+        return RunState.RUN_STATE_CANCELLED
+    if isinstance(error, Rejected):
+        return RunState.RUN_STATE_FAILED
+    return RunState.RUN_STATE_QUEUED

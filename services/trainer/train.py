@@ -7,18 +7,29 @@ ends with its input, and dies with its parent.
 
 from __future__ import annotations
 
-import ctypes
 import os
+import queue
 import signal
 import sys
 import threading
 import traceback
-from pathlib import Path
+from collections.abc import Iterable
 from typing import BinaryIO, Final
 
 from loopline.errors import Rejected
 from loopline.store import runs
-from services.trainer.domain.job import Command, Describe, Described, Failed, Report, Train
+from services.trainer.domain.job import (
+    AnyCommand,
+    Command,
+    Describe,
+    Described,
+    Failed,
+    Report,
+    Stop,
+    Stopped,
+    Train,
+)
+from services.trainer.ending import die_with, failure_of
 from services.trainer.recipes.parameters import RecipeParameters
 from services.trainer.recipes.registry import AnyRecipe, checked_parameters, find_recipe
 
@@ -29,8 +40,7 @@ CODE: Final = (
     "services.trainer.recipes",
     "services.trainer.training",
 )
-_PR_SET_PDEATHSIG: Final = 1
-_OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory", "cannot allocate memory")
+STOP: Final = Stop().model_dump_json().encode()
 
 
 class Program:
@@ -43,7 +53,8 @@ class Program:
     def __init__(self, reports: BinaryIO) -> None:
         self._reports = reports
         self._lock = threading.Lock()
-        self._described: tuple[AnyRecipe, str, RecipeParameters] | None = None
+        self._described: tuple[AnyRecipe, Describe, RecipeParameters] | None = None
+        self.stop = threading.Event()
 
     def emit(self, report: Report) -> None:
         """Write one report; any thread may."""
@@ -52,28 +63,47 @@ class Program:
             self._reports.write(line)
             self._reports.flush()
 
+    def hear(self, lines: Iterable[bytes]) -> None:
+        """Carry out commands, one after the other; `Stop` is heard while another is carried out."""
+        commands: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        listener = threading.Thread(target=self._listen, args=(lines, commands), daemon=True)
+        listener.start()
+        while (line := commands.get()) is not None:
+            self.handle(line)
+
+    def _listen(self, lines: Iterable[bytes], commands: queue.SimpleQueue[bytes | None]) -> None:
+        for line in lines:
+            if line.strip() == STOP:
+                self.stop.set()
+            else:
+                commands.put(line)
+        commands.put(None)
+
     def handle(self, line: bytes) -> None:
         """Carry out one command; whatever goes wrong is reported."""
         try:
-            command = Command.validate_json(line)
-            if isinstance(command, Describe):
-                self._describe(command)
-            else:
-                self._train(command)
+            self._carry_out(Command.validate_json(line))
         except Rejected as error:
             self.emit(Failed(kind="rejected", reason=error.message))
         except Exception as error:  # a recipe may raise anything
             traceback.print_exc()
-            kind = "out_of_memory" if _is_out_of_memory(error) else "crashed"
-            self.emit(Failed(kind=kind, reason=_one_line(error)))
+            self.emit(failure_of(error))
+
+    def _carry_out(self, command: AnyCommand) -> None:
+        if isinstance(command, Describe):
+            self._describe(command)
+        elif isinstance(command, Train):
+            self._train(command)
+        else:
+            self.stop.set()
 
     def _describe(self, command: Describe) -> None:
         recipe = find_recipe(command.recipe)
         parameters = checked_parameters(recipe, command.parameters)
-        self._described = (recipe, command.recipe, parameters)
+        self._described = (recipe, command, parameters)
         self.emit(
             Described(
-                parameters=parameters.model_dump(mode="json"),
+                parameters=parameters.decisive(),
                 task=recipe.task,
                 code_digest=runs.code_digest(*_code_of(recipe)),
             )
@@ -82,36 +112,29 @@ class Program:
         from services.trainer.training import session  # noqa: F401  # loads torch, for seconds
 
     def _train(self, command: Train) -> None:
-        from services.trainer.training import session
+        from services.trainer.training import loop, session, team
 
         if self._described is None:
             raise Rejected("a recipe must be described before it is trained")
-        recipe, name, parameters = self._described
-        self.emit(session.train(recipe, name, parameters, command, self.emit))
+        recipe, asked, parameters = self._described
+        if parameters.processes > 1:
+            assignment = team.Assignment(
+                recipe=asked.recipe, parameters=asked.parameters, job=command
+            )
+            self.emit(team.train(assignment, parameters.processes, self.emit, self.stop))
+            return
+        try:
+            trained = session.train(recipe, asked.recipe, parameters, command, self.emit, self.stop)
+        except loop.Stopped as stopped:
+            self.emit(Stopped(step=stopped.step))
+        else:
+            assert trained is not None  # it is, for a process alone
+            self.emit(trained)
 
 
 def _code_of(recipe: AnyRecipe) -> tuple[str, ...]:
     package = recipe.__module__.partition(".")[0]
     return CODE if package == "services" else (*CODE, package)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)
-
-
-def _one_line(error: Exception) -> str:
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]} ({Path(where.filename).name}:{where.lineno})"
-
-
-def _die_with(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent ends, however it ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        sys.exit("the service that started this process is gone")
 
 
 def _private_output() -> BinaryIO:
@@ -128,12 +151,10 @@ def main(parent_pid: int, niceness: int) -> None:
         parent_pid: The process to die with.
         niceness: How much to give way to other processes.
     """
-    _die_with(parent_pid)
+    die_with(parent_pid)
     os.nice(niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides what Ctrl-C means
-    program = Program(_private_output())
-    for line in sys.stdin.buffer:
-        program.handle(line)
+    Program(_private_output()).hear(sys.stdin.buffer)
 
 
 if __name__ == "__main__":

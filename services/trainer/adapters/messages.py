@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from loopline.contracts import (
     ArtefactKind,
     ArtefactRef,
+    Checkpoint,
     Commit,
     DatasetCommitted,
     Evaluation,
@@ -18,6 +19,7 @@ from loopline.contracts import (
     RunChanged,
     RunKind,
     RunState,
+    TrainingProgress,
     TrainModel,
 )
 from loopline.store.commits import Committed
@@ -28,7 +30,9 @@ from services.trainer.domain.manifest import InputFormat, Manifest, file_named
 
 EVALUATION_FILE = "evaluation.json"
 REJECTED_REVIEW = "rejected"
-ITEM_COLUMNS = ("asset", "size_bytes", "width_px", "height_px", "split", "labeled", "shapes")
+ITEM_COLUMNS = (
+    "asset", "size_bytes", "width_px", "height_px", "split", "labeled", "shapes", "tags", "source",
+)  # fmt: skip
 """The columns of a dataset's tree that `example_of` reads."""
 
 
@@ -45,21 +49,22 @@ def example_of(item: Item) -> Example:
         width_px=item.width_px,
         height_px=item.height_px,
         size_bytes=item.size_bytes,
+        tags=item.tags,
+        source=item.source,
     )
 
 
-def run_inputs(command: TrainModel, dataset: Committed[DatasetCommitted]) -> list[ArtefactRef]:
-    """Return what a training reads: the dataset version, and the flow that asked for it."""
-    ref = ArtefactRef()
-    ref.CopyFrom(dataset.ref)
-    ref.role = "train_on"
-    inputs = [ref]
-    if command.HasField("flow"):
-        flow = ArtefactRef()
-        flow.CopyFrom(command.flow)
-        flow.role = "flow"
-        inputs.append(flow)
-    return inputs
+def in_role(ref: ArtefactRef, role: str) -> ArtefactRef:
+    """Return a reference in the part it plays in a run."""
+    taken = ArtefactRef()
+    taken.CopyFrom(ref)
+    taken.role = role
+    return taken
+
+
+def asked_by(command: TrainModel) -> list[ArtefactRef]:
+    """Return the flow that asked for a training, if one did."""
+    return [in_role(command.flow, "flow")] if command.HasField("flow") else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +82,31 @@ class Training:
         """The dataset version for people: "catalogue@v3"."""
         return f"{self.dataset.ref.name}@v{self.dataset.ref.version}"
 
-    def running(self, progress: Progress | None = None) -> RunChanged:
+    @property
+    def title(self) -> str:
+        """What is trained on what, for people."""
+        return f"{self.model} on {self.dataset_version}"
+
+    def running(
+        self, progress: Progress | None = None, checkpoints: Sequence[Checkpoint] = ()
+    ) -> RunChanged:
         """Return where it is."""
-        message = self._changed(RunState.RUN_STATE_RUNNING)
+        message = self._changed(RunState.RUN_STATE_RUNNING, checkpoints)
         if progress is not None:
             message.done, message.total = progress.epoch, progress.epochs
-            message.figures.update(progress.figures)
-            message.figures["step"] = progress.step
-            message.figures["steps"] = progress.steps
+            message.training.MergeFrom(
+                TrainingProgress(
+                    epoch=progress.epoch,
+                    epochs=progress.epochs,
+                    step=progress.step,
+                    steps=progress.steps,
+                    loss=progress.loss,
+                    metrics=progress.metrics,
+                    images_per_s=progress.images_per_s,
+                    eta_s=progress.eta_s,
+                    learning_rate=progress.learning_rate,
+                )
+            )
         return message
 
     def completed(self, committed: Committed[ModelCommitted]) -> RunChanged:
@@ -96,15 +118,11 @@ class Training:
         message.done = message.total = epochs
         return message
 
-    def waiting(self, reason: str) -> RunChanged:
-        """Return why it has to be tried again."""
-        message = self._changed(RunState.RUN_STATE_QUEUED)
-        message.message = reason
-        return message
-
-    def failed(self, reason: str) -> RunChanged:
-        """Return why it failed."""
-        message = self._changed(RunState.RUN_STATE_FAILED)
+    def ended(
+        self, state: RunState, reason: str, checkpoints: Sequence[Checkpoint] = ()
+    ) -> RunChanged:
+        """Return why it failed, was cancelled or has to be tried again."""
+        message = self._changed(state, checkpoints)
         message.message = reason
         return message
 
@@ -141,12 +159,14 @@ class Training:
             ],
         )
 
-    def _changed(self, state: RunState) -> RunChanged:
+    def _changed(self, state: RunState, checkpoints: Sequence[Checkpoint] = ()) -> RunChanged:
+        training = TrainingProgress(checkpoints=checkpoints) if checkpoints else None
         return RunChanged(
+            training=training,
             run_id=self.run.id,
             kind=RunKind.RUN_KIND_TRAIN,
             state=state,
-            title=f"{self.model} on {self.dataset_version}",
+            title=self.title,
             unit="epochs",
         )
 

@@ -11,9 +11,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
-from loopline.errors import Rejected, Transient
-from services.trainer.domain.ending import verdict
-from services.trainer.domain.job import REPORT, Describe, Described, Failed, Report, Train, Trained
+from loopline.errors import LooplineError, Transient
+from services.trainer.domain.ending import failed, verdict
+from services.trainer.domain.job import (
+    REPORT,
+    AnyCommand,
+    Describe,
+    Described,
+    Failed,
+    Report,
+    Stop,
+    Stopped,
+    Train,
+    Trained,
+)
 
 MODULE: Final = "services.trainer.train"
 LINE_BYTES_MAX: Final = 4 * 1024**2
@@ -71,6 +82,16 @@ class TrainingProcess:
             if isinstance(report, Trained):
                 return
 
+    async def stop(self, timeout_s: float) -> bool:
+        """Ask the training to stop; return whether it did so, with a checkpoint, in time."""
+        with contextlib.suppress(LooplineError, TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._say(Stop())
+                while not isinstance(await self._hear(timeout_s), Stopped):
+                    pass
+                return True
+        return False
+
     async def end(self) -> None:
         """Kill the process, if it still runs, and forget it."""
         with contextlib.suppress(ProcessLookupError):
@@ -81,7 +102,7 @@ class TrainingProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
 
-    async def _say(self, command: Describe | Train) -> None:
+    async def _say(self, command: AnyCommand) -> None:
         assert self._process.stdin is not None  # a pipe was asked for
         self._process.stdin.write(command.model_dump_json().encode() + b"\n")
         with contextlib.suppress(ConnectionError):  # it is gone: `_hear` finds out why
@@ -97,10 +118,7 @@ class TrainingProcess:
             raise await self._post_mortem()
         report: Report = REPORT.validate_json(line)
         if isinstance(report, Failed):
-            if report.kind == "out_of_memory":
-                raise Rejected(f"training ran out of memory: {report.reason}")
-            crashed = "the recipe failed: " if report.kind == "crashed" else ""
-            raise Rejected(f"{crashed}{report.reason}")
+            raise failed(report.kind, report.reason, self._attempt)
         return report
 
     async def _post_mortem(self) -> Exception:

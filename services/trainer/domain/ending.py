@@ -28,6 +28,30 @@ def verdict(exit_code: int, attempt: int, last_words: str) -> LooplineError:
         reason = f"training was killed ({name}): most likely the machine ran out of memory"
     else:
         reason = f"training crashed ({name}){_quoted(last_words)}"
+    return _killed(reason, attempt)
+
+
+def failed(kind: str, reason: str, attempt: int) -> LooplineError:
+    """Return the error that a training's own report of its failure stands for.
+
+    Args:
+        kind: See `services.trainer.domain.job.Failed`.
+        reason: One sentence.
+        attempt: Which delivery of the command this is, from 1.
+    """
+    if kind == "killed":
+        return _killed(reason, attempt)
+    if kind == "disk_full":
+        return Transient(f"the disk is full: {reason}")
+    meaning = {
+        "out_of_memory": "training ran out of memory: ",
+        "loader": "images could not be made into a batch: ",
+        "crashed": "the recipe failed: ",
+    }
+    return Rejected(f"{meaning.get(kind, '')}{reason}")
+
+
+def _killed(reason: str, attempt: int) -> LooplineError:
     if attempt < KILLED_ATTEMPTS_MAX:
         return Transient(f"{reason}; it goes on from its last checkpoint")
     return Rejected(f"{reason}; given up after {attempt} attempts")

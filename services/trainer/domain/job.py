@@ -56,7 +56,14 @@ class Train(Message):
         return self.folder / "checkpoints"
 
 
-Command = TypeAdapter[Describe | Train](Annotated[Describe | Train, Field(discriminator="do")])
+class Stop(Message):
+    """Stop the training; a checkpoint of that moment is to be left."""
+
+    do: Literal["stop"] = "stop"
+
+
+AnyCommand = Describe | Train | Stop
+Command = TypeAdapter[AnyCommand](Annotated[AnyCommand, Field(discriminator="do")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class Described(Message):
     """The recipe is there and its parameters are right.
 
     Attributes:
-        parameters: Complete, as JSON.
+        parameters: Complete, as JSON, but for those that change nothing of what is made.
         task: "classification", ...
         code_digest: Of all source that the weights depend on.
     """
@@ -94,7 +101,8 @@ class Progress(Message):
     Attributes:
         step: Steps done, over all epochs.
         epoch: Epochs done.
-        figures: loss, accuracy, images_per_s, eta_s, ...
+        loss: Mean of the current epoch so far.
+        metrics: On the validation split, where an epoch has just ended.
     """
 
     event: Literal["progress"] = "progress"
@@ -102,16 +110,25 @@ class Progress(Message):
     epochs: int
     step: int
     steps: int
-    figures: dict[str, float]
+    loss: float
+    metrics: dict[str, float] = {}
+    images_per_s: float = 0.0
+    eta_s: float = 0.0
+    learning_rate: float = 0.0
 
 
 class CheckpointSaved(Message):
-    """A checkpoint is on disk, whole."""
+    """A checkpoint is on disk, whole; its file's name says which."""
 
     event: Literal["checkpoint"] = "checkpoint"
     path: Path
-    epoch: int
-    epochs: int
+
+
+class Stopped(Message):
+    """The training stopped because it was told to."""
+
+    event: Literal["stopped"] = "stopped"
+    step: int
 
 
 class Trained(Message):
@@ -139,14 +156,15 @@ class Failed(Message):
     """It ends here.
 
     Attributes:
-        kind: What sort of end: the input is wrong, memory ran out, or the program broke.
+        kind: What sort of end: the input is wrong, memory ran out, images could not be made into a
+            batch, the program broke, or one of several processes was killed.
         reason: One sentence for people.
     """
 
     event: Literal["failed"] = "failed"
-    kind: Literal["rejected", "out_of_memory", "crashed"]
+    kind: Literal["rejected", "out_of_memory", "loader", "crashed", "disk_full", "killed"]
     reason: str
 
 
-Report = Described | Progress | CheckpointSaved | Trained | Failed
+Report = Described | Progress | CheckpointSaved | Stopped | Trained | Failed
 REPORT = TypeAdapter[Report](Annotated[Report, Field(discriminator="event")])

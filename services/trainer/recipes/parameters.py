@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,10 +11,20 @@ from loopline.vision.augmentation import Augmentation
 MAX_EPOCHS = 1000  # of which each is a chunk of the run
 
 
+ABOUT_CHECKPOINTS = frozenset(
+    {"checkpoint_every_steps", "checkpoint_every_minutes", "checkpoints_kept"}
+)
+"""Parameters that change nothing of what is made: they are no part of a run's key."""
+
+
 class RecipeParameters(BaseModel):
     """What every recipe can be told; a recipe adds its own fields. Unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def decisive(self) -> dict[str, Any]:
+        """Return, as JSON, the parameters that what is made depends on."""
+        return self.model_dump(mode="json", exclude=set(ABOUT_CHECKPOINTS))
 
     epochs: int = Field(16, ge=1, le=MAX_EPOCHS, description="Passes over the training split.")
     batch_size: int = Field(48, ge=1, le=4096, description="Images per step.")
@@ -74,4 +84,19 @@ class RecipeParameters(BaseModel):
         "float32", description="Of most arithmetic on a GPU; a CPU always computes in float32."
     )
     compile: bool = Field(False, description="Whether torch.compile is used on a GPU.")
-    checkpoint_every_epochs: int = Field(1, ge=1, description="How much a crash may cost.")
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share each batch, one for each GPU; other counts, other bits.",
+    )
+
+    checkpoint_every_steps: int = Field(
+        0, ge=0, description="How many steps a crash may cost; 0 goes by the clock alone."
+    )
+    checkpoint_every_minutes: float = Field(
+        0.25, gt=0, description="How long a crash may cost, about."
+    )
+    checkpoints_kept: int = Field(
+        2, ge=1, le=100, description="The last so many are kept, and the best one."
+    )

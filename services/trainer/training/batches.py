@@ -7,7 +7,7 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from loopline.errors import Rejected
 from loopline.vision.images import UInt8Image
 from loopline.vision.randomness import permutation
 from services.trainer.recipes.balance import image_weights, weighted_order
@@ -57,11 +58,16 @@ class TrainingBatches:
     unless there is less than one batch of them in all.
     """
 
-    def __init__(self, recipe: Recipe[Any], split: Split) -> None:
+    def __init__(self, recipe: Recipe[Any], split: Split, rank: int = 0, count: int = 1) -> None:
         self._recipe = recipe
         self._split = split
         self._seed = recipe.parameters.seed
         self.batch_size = min(recipe.parameters.batch_size, len(split))
+        if self.batch_size % count:
+            raise Rejected(
+                f"a batch of {self.batch_size} images cannot be shared evenly by {count} processes"
+            )
+        self._part = slice(rank, None, count)
         self.steps_per_epoch = len(split) // self.batch_size
         self._weights = self._image_weights()
         self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
@@ -72,7 +78,7 @@ class TrainingBatches:
         if self._order[0] != epoch:
             self._order = (epoch, self._epoch_order(epoch))
         start = place * self.batch_size
-        indices = self._order[1][start : start + self.batch_size]
+        indices = self._order[1][start : start + self.batch_size][self._part]
         images: list[UInt8Image] = [self._split.pixels[int(index)] for index in indices]
         targets = [self._split.targets[index] for index in indices]
         draw = Draw(epoch, indices, self._other, len(self._split))
@@ -91,7 +97,7 @@ class TrainingBatches:
             return None
         return image_weights(self._split.classes, self._recipe.survey.class_counts)
 
-    def from_step(self, first: int, stop: int) -> Iterator[Batch]:
+    def from_step(self, first: int, stop: int) -> Generator[Batch]:
         """Yield the batches of steps `first` to `stop` - 1, made in a thread a little ahead."""
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
             ahead: list[Future[Batch]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,12 +17,23 @@ import torch
 
 from loopline.digests import sha256_hex
 from services.trainer.adapters.files import write_whole
+from services.trainer.domain.checkpoint import SUFFIX, CheckpointName, superseded
+from services.trainer.training.average import Average
 
-KEPT: Final = 2  # the newest, and the one before in case it cannot be read
-SUFFIX: Final = ".ckpt"
-FORMAT: Final = 1
+FORMAT: Final = 2
+WRITING_SHARE: Final = 0.05
+"""Of the time, at most, where checkpoints are due by the clock."""
 
 log = structlog.get_logger()
+
+
+@dataclass
+class Best:
+    """The best epoch so far, and the weights it ended with."""
+
+    value: float
+    epoch: int
+    weights: dict[str, torch.Tensor]
 
 
 @dataclass
@@ -31,30 +43,47 @@ class TrainingState:
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler
+    average: Average | None = None
     step: int = 0
-    """Steps done, over all epochs."""
+    """Steps done, over all epochs. The sampler's position too: its order follows from the step."""
     loss_sum: float = 0.0
     """Over the steps of the current epoch."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Figures of every epoch so far."""
+    best: Best | None = None
+    """Kept where training may stop early: its weights are the model's then."""
+
+    @property
+    def judged(self) -> torch.nn.Module:
+        """What is judged: the average, if there is one."""
+        return self.average.model if self.average is not None else self.model
 
 
 class CheckpointWriter:
-    """Writes checkpoints beside the training, one at a time, and keeps the newest `KEPT`.
+    """Writes checkpoints beside the training, one at a time, and keeps the last few and the best.
 
     The training waits for a copy of the tensors in memory, not for the disk. Leaving the context
     waits for the last file.
 
     Args:
         folder: Where they go.
-        saved: Told, from the writing thread, of each file that is there, and its epoch.
+        saved: Told, from the writing thread, of each file that is there.
+        kept: How many of the last are kept.
     """
 
-    def __init__(self, folder: Path, saved: Callable[[Path, int], None]) -> None:
+    def __init__(
+        self, folder: Path, saved: Callable[[Path, CheckpointName], None], kept: int = 2
+    ) -> None:
         self._folder = folder
         self._saved = saved
+        self._kept = kept
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._pending: Future[None] | None = None
+        self.stalled_s = 0.0
+        """For how long training waited, over all checkpoints."""
+        self.pause_s = 0.0
+        """How long to wait before the next one, so that writing takes little of the time."""
 
     def __enter__(self) -> Self:
         return self
@@ -64,23 +93,45 @@ class CheckpointWriter:
         if kind is None and self._pending is not None:
             self._pending.result()
 
-    def save(self, state: TrainingState, epoch: int) -> None:
-        """Begin to write a checkpoint after `epoch` epochs, once the one before is written."""
+    @property
+    def is_busy(self) -> bool:
+        """Whether one is being written: another would make the training wait."""
+        return self._pending is not None and not self._pending.done()
+
+    def save(self, state: TrainingState, epoch: int, *, is_best: bool = False) -> None:
+        """Begin to write a checkpoint, once the one before is written."""
+        began = time.perf_counter()
         if self._pending is not None:
             self._pending.result()
         contents = _copied(_contents(state))
-        self._pending = self._thread.submit(self._write, contents, epoch)
+        self._pending = self._thread.submit(self._write, contents, epoch, is_best)
+        self.stalled_s += time.perf_counter() - began
 
-    def _write(self, contents: dict[str, Any], epoch: int) -> None:
-        """Write a file whose name carries the sha256 of its bytes: damage is known as such."""
+    def wait(self) -> None:
+        """Wait until what was saved is on disk."""
+        if self._pending is not None:
+            self._pending.result()
+
+    def _write(self, contents: dict[str, Any], epoch: int, is_best: bool) -> None:
+        began = time.perf_counter()
+        if not _is_finite(contents["model"]):
+            log.warning("checkpoint_refused", step=contents["step"], reason="weights not finite")
+            return
         buffer = io.BytesIO()
         torch.save(contents, buffer)
         data = buffer.getbuffer()
-        path = self._folder / f"{epoch:05d}-{sha256_hex(data)}{SUFFIX}"
-        write_whole(path, data, durable=True)
-        for old in found(self._folder)[KEPT:]:
-            old.unlink(missing_ok=True)
-        self._saved(path, epoch)
+        name = CheckpointName(contents["step"], epoch, sha256_hex(data), is_best)
+        path = self._folder / name.file_name
+        try:
+            write_whole(path, data, durable=True)
+        except OSError as error:  # a full disk: training goes on, those before are there
+            log.warning("checkpoint_not_written", path=path.name, reason=str(error))
+            return
+        names = [n for p in found(self._folder) if (n := CheckpointName.parse(p.name)) is not None]
+        for old in superseded(names, self._kept):
+            (self._folder / old.file_name).unlink(missing_ok=True)
+        self.pause_s = (time.perf_counter() - began) / WRITING_SHARE
+        self._saved(path, name)
 
 
 def found(folder: Path) -> list[Path]:
@@ -96,17 +147,17 @@ def restore_first(state: TrainingState, candidates: Sequence[Path]) -> Path | No
         except Exception as error:  # a damaged file may fail anywhere in torch.load
             log.warning("checkpoint_refused", path=path.name, reason=str(error))
             continue
-        _restore(state, contents)
+        restore(state, contents)
         return path
     return None
 
 
 def _read(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
-    expected = path.name.removesuffix(SUFFIX).rpartition("-")[2]
-    if sha256_hex(data) != expected:
+    name = CheckpointName.parse(path.name)
+    if name is None or sha256_hex(data) != name.digest:
         raise ValueError("its bytes do not hash to its name")
-    contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    contents: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     if contents["format"] != FORMAT:
         raise ValueError(f"its format is {contents['format']}, not {FORMAT}")
     return contents
@@ -119,9 +170,12 @@ def _contents(state: TrainingState) -> dict[str, Any]:
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "schedule": state.schedule.state_dict(),
+        "scaler": state.scaler.state_dict(),
+        "average": state.average.state_dict() if state.average is not None else None,
         "step": state.step,
         "loss_sum": state.loss_sum,
         "history": state.history,
+        "best": vars(state.best) if state.best is not None else None,
         "random": {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -134,7 +188,8 @@ def _contents(state: TrainingState) -> dict[str, Any]:
 def _copied(value: Any) -> Any:
     """Return nested containers with every tensor copied, so that training can go on."""
     if isinstance(value, torch.Tensor):
-        return value.detach().clone()
+        # One copy: to the CPU if it is elsewhere, else a clone.
+        return value.detach().to("cpu") if value.is_cuda else value.detach().clone()
     if isinstance(value, dict):
         return {key: _copied(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -142,13 +197,26 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def _restore(state: TrainingState, contents: dict[str, Any]) -> None:
+def _is_finite(tensors: dict[str, torch.Tensor]) -> bool:
+    return all(
+        bool(torch.isfinite(tensor).all())
+        for tensor in tensors.values()
+        if tensor.is_floating_point()
+    )
+
+
+def restore(state: TrainingState, contents: dict[str, Any]) -> None:
+    """Bring `state` and every generator of random numbers to what a checkpoint holds."""
     state.model.load_state_dict(contents["model"])
     state.optimizer.load_state_dict(contents["optimizer"])
     state.schedule.load_state_dict(contents["schedule"])
+    state.scaler.load_state_dict(contents["scaler"])
+    if state.average is not None:
+        state.average.load_state_dict(contents["average"])
     state.step = contents["step"]
     state.loss_sum = contents["loss_sum"]
     state.history = contents["history"]
+    state.best = Best(**contents["best"]) if contents["best"] is not None else None
     saved = contents["random"]
     torch.set_rng_state(saved["torch"])
     if saved["cuda"] and torch.cuda.is_available():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,12 +19,23 @@ from services.trainer.domain.evaluation import Judgement
 from services.trainer.domain.job import Progress, Report
 from services.trainer.recipes.interface import Batch, Recipe
 from services.trainer.recipes.parameters import RecipeParameters
+from services.trainer.recipes.schedules import improvement, should_stop
+from services.trainer.training.average import Average
 from services.trainer.training.batches import Split, TrainingBatches
-from services.trainer.training.checkpoints import CheckpointWriter, TrainingState
+from services.trainer.training.checkpoints import Best, CheckpointWriter, TrainingState
+from services.trainer.training.peers import Peers
 
-REPORT_EVERY_S: Final = 2.0
+REPORT_EVERY_S: Final = 1.0
 
 Emit = Callable[[Report], None]
+
+
+class Stopped(Exception):
+    """Someone asked for the training to stop; a checkpoint of this moment is on disk."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after step {step}")
+        self.step = step
 
 
 def make_deterministic(parameters: RecipeParameters) -> torch.device:
@@ -44,11 +57,30 @@ def make_deterministic(parameters: RecipeParameters) -> torch.device:
     return torch.device("cuda" if has_gpu and parameters.device != "cpu" else "cpu")
 
 
-def initial_state(recipe: Recipe[Any], steps: int, device: torch.device) -> TrainingState:
-    """Return a network that has learned nothing yet."""
-    model = recipe.build_model().to(memory_format=torch.channels_last).to(device)
+def freeze(recipe: Recipe[Any], model: torch.nn.Module) -> None:
+    """Keep the backbone as it is, but for its own classifier; Rejected if the recipe has none."""
+    backbone = recipe.backbone(model)
+    if backbone is None:
+        raise Rejected("parameter 'freeze_backbone': this recipe has no backbone of its own")
+    backbone.requires_grad_(False)
+    classifier = getattr(backbone, "get_classifier", None)  # timm's networks have theirs inside
+    if classifier is not None:
+        classifier().requires_grad_(True)
+
+
+def initial_state(recipe: Recipe[Any], steps: int, model: torch.nn.Module) -> TrainingState:
+    """Return the state before the first step of a network that is on its device."""
+    parameters = recipe.parameters
+    is_half = parameters.precision == "float16" and next(model.parameters()).is_cuda
     optimizer = recipe.build_optimizer(model)
-    return TrainingState(model, optimizer, recipe.build_schedule(optimizer, steps))
+    return TrainingState(
+        model=model,
+        optimizer=optimizer,
+        schedule=recipe.build_schedule(optimizer, steps),
+        # Disabled it does nothing; enabled it keeps small gradients from vanishing.
+        scaler=torch.amp.GradScaler("cuda", enabled=is_half),
+        average=Average(model, parameters.average) if parameters.average else None,
+    )
 
 
 class Loop:
@@ -61,6 +93,8 @@ class Loop:
         validation: Judged after each epoch; may be empty.
         writer: Where checkpoints go.
         emit: Told of progress.
+        stop: Set by whoever wants the training to stop.
+        peers: Who shares the training.
     """
 
     def __init__(
@@ -71,6 +105,8 @@ class Loop:
         validation: Split,
         writer: CheckpointWriter,
         emit: Emit,
+        stop: threading.Event | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._recipe = recipe
         self._state = state
@@ -78,32 +114,65 @@ class Loop:
         self._validation = validation
         self._writer = writer
         self._emit = emit
+        self._stop = stop or threading.Event()
+        self._peers = peers or Peers()
         self._device = next(state.model.parameters()).device
+        self._network = self._peers.wrapped(_compiled(state.model, recipe.parameters))
+        self._frozen = _frozen(recipe, state.model)
         self._epochs = recipe.parameters.epochs
         self._steps = batches.steps_per_epoch * self._epochs
+        self._first = state.step
+        self._began = self._reported = self._saved = time.monotonic()
+        self._saved_step = state.step
 
     def run(self) -> dict[str, float]:
-        """Take every step that is left; return images_per_s and seconds of this process's part."""
-        state, first = self._state, self._state.step
-        began = reported = time.monotonic()
-        state.model.train()
-        for batch in self._batches.from_step(first, self._steps):
-            state.loss_sum += self._step(batch)
-            state.step += 1
-            now = time.monotonic()
-            if state.step % self._batches.steps_per_epoch == 0:
-                self._end_epoch(first, began)
-                reported = now
-            elif now - reported >= REPORT_EVERY_S:
-                self._report({"loss": self._loss()}, first, began)
-                reported = now
-        return self._speed(first, began)
+        """Take every step that is left; return the figures of this process's part.
+
+        Raises:
+            Rejected: The loss is not finite.
+            Stopped: Someone asked for it.
+        """
+        state = self._state
+        self._train_mode()
+        if not self._is_over():
+            with contextlib.closing(self._batches.from_step(state.step, self._steps)) as batches:
+                for batch in batches:
+                    self._take(batch)
+                    if self._is_over():
+                        break
+        return self._speed() | {
+            "checkpoint_stall_s": self._writer.stalled_s,
+            "epochs_done": float(state.step // self._batches.steps_per_epoch),
+        }
+
+    def finish(self) -> None:
+        """Where training may stop early, go back to the best epoch's weights."""
+        best = self._state.best
+        if best is not None:
+            self._state.judged.load_state_dict(best.weights)
+
+    def _take(self, batch: Batch) -> None:
+        state = self._state
+        state.loss_sum += self._step(batch)
+        state.step += 1
+        if state.step % self._batches.steps_per_epoch == 0:
+            self._end_epoch()
+        elif time.monotonic() - self._reported >= REPORT_EVERY_S:
+            self._report(self._loss(), {})
+        if self._stop.is_set():
+            self._checkpoint()
+            self._writer.wait()
+            raise Stopped(state.step)
+        if self._is_checkpoint_due():
+            self._checkpoint()
 
     def _step(self, batch: Batch) -> float:
-        state = self._state
+        state, parameters = self._state, self._recipe.parameters
+        self._peers.seed_step(parameters.seed, state.step)
         images = torch.from_numpy(batch.images).to(self._device)
-        loss = self._recipe.step(state.model, images, on_device(batch.targets, self._device))
-        value = float(loss.detach())
+        with _precision(parameters, self._device):
+            loss = self._recipe.step(self._network, images, on_device(batch.targets, self._device))
+        value = float(self._peers.mean(loss.detach()))
         if not math.isfinite(value):
             epoch, step = divmod(state.step, self._batches.steps_per_epoch)
             raise Rejected(
@@ -111,50 +180,103 @@ class Loop:
                 "a smaller learning_rate may help"
             )
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.optimizer.step()
+        state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if parameters.clip_gradient:
+            state.scaler.unscale_(state.optimizer)
+            torch.nn.utils.clip_grad_norm_(state.model.parameters(), parameters.clip_gradient)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        if state.average is not None:
+            state.average.update(state.model)
         if state.step + 1 < self._steps:  # the schedule has no value past the last step
             state.schedule.step()
         return value
 
-    def _end_epoch(self, first: int, began: float) -> None:
+    def _end_epoch(self) -> None:
         state = self._state
         epoch = state.step // self._batches.steps_per_epoch
         figures = {"loss": self._loss()}
-        if len(self._validation):
-            metrics = judge(self._recipe, state.model, self._validation).metrics
+        if len(self._validation) and self._peers.is_first:
+            metrics = judge(self._recipe, state.judged, self._validation).metrics
             figures |= {name: value for name, value in metrics.items() if ":" not in name}
+        figures = self._peers.agreed(figures)
+        self._train_mode()
         state.loss_sum = 0.0
         state.history.append({"epoch": float(epoch), **figures})
-        self._report(figures, first, began)
-        if epoch % self._recipe.parameters.checkpoint_every_epochs == 0 or epoch == self._epochs:
-            self._writer.save(state, epoch)
+        self._report(figures["loss"], figures)
+        if self._is_best(figures):
+            self._note_best(figures, epoch)
+
+    def _is_best(self, figures: dict[str, float]) -> bool:
+        """Tell whether the epoch that ended is better than all before it."""
+        headline = self._recipe.headline
+        values = [improvement(entry, headline) for entry in self._state.history]
+        return all(value < values[-1] for value in values[:-1])
+
+    def _note_best(self, figures: dict[str, float], epoch: int) -> None:
+        state = self._state
+        if self._recipe.parameters.early_stopping_epochs:
+            weights = {n: t.detach().clone() for n, t in state.judged.state_dict().items()}
+            state.best = Best(improvement(figures, self._recipe.headline), epoch, weights)
+        if not self._writer.is_busy:  # epochs that take no time improve all the time
+            self._checkpoint(is_best=True)
+
+    def _is_over(self) -> bool:
+        state = self._state
+        if state.step % self._batches.steps_per_epoch:
+            return False
+        values = [improvement(entry, self._recipe.headline) for entry in state.history]
+        patience = self._recipe.parameters.early_stopping_epochs
+        return state.step >= self._steps or should_stop(values, patience)
+
+    def _is_checkpoint_due(self) -> bool:
+        parameters, since = self._recipe.parameters, self._state.step - self._saved_step
+        if not since or self._state.step >= self._steps:
+            return False
+        every = parameters.checkpoint_every_steps
+        if every and since >= every:
+            return True
+        wait_s = max(60 * parameters.checkpoint_every_minutes, self._writer.pause_s)
+        return time.monotonic() - self._saved >= wait_s and not self._writer.is_busy
+
+    def _checkpoint(self, *, is_best: bool = False) -> None:
+        state = self._state
+        if self._peers.is_first and not (self._saved_step == state.step and state.step):
+            self._writer.save(state, state.step // self._batches.steps_per_epoch, is_best=is_best)
+        self._saved, self._saved_step = time.monotonic(), state.step
+
+    def _train_mode(self) -> None:
+        self._state.model.train()
+        if self._frozen is not None:
+            self._frozen.eval()  # its batch statistics stay as they are
 
     def _loss(self) -> float:
         done = self._state.step % self._batches.steps_per_epoch or self._batches.steps_per_epoch
         return float(self._state.loss_sum / done)
 
-    def _report(self, figures: dict[str, float], first: int, began: float) -> None:
-        step, per_epoch = self._state.step, self._batches.steps_per_epoch
-        seconds = (time.monotonic() - began) / max(step - first, 1)
-        speed = self._speed(first, began)
-        figures = figures | {
-            "images_per_s": speed["images_per_s"],
-            "eta_s": seconds * (self._steps - step),
-        }
+    def _report(self, loss: float, figures: dict[str, float]) -> None:
+        self._reported = time.monotonic()
+        if not self._peers.is_first:
+            return
+        state, per_epoch = self._state, self._batches.steps_per_epoch
+        seconds = (self._reported - self._began) / max(state.step - self._first, 1)
         self._emit(
             Progress(
-                epoch=step // per_epoch,
+                epoch=state.step // per_epoch,
                 epochs=self._epochs,
-                step=step,
+                step=state.step,
                 steps=self._steps,
-                figures=figures,
+                loss=loss,
+                metrics={name: value for name, value in figures.items() if name != "loss"},
+                images_per_s=self._speed()["images_per_s"],
+                eta_s=seconds * (self._steps - state.step),
+                learning_rate=float(state.optimizer.param_groups[0]["lr"]),
             )
         )
 
-    def _speed(self, first: int, began: float) -> dict[str, float]:
-        seconds = time.monotonic() - began
-        images = (self._state.step - first) * self._batches.batch_size
+    def _speed(self) -> dict[str, float]:
+        seconds = time.monotonic() - self._began
+        images = (self._state.step - self._first) * self._batches.batch_size
         return {"images_per_s": images / seconds if seconds else 0.0, "training_s": seconds}
 
 
@@ -182,3 +304,23 @@ def on_device(targets: Any, device: torch.device) -> Any:
     if isinstance(targets, list | tuple):
         return [on_device(value, device) for value in targets]
     return targets
+
+
+def _compiled(model: torch.nn.Module, parameters: RecipeParameters) -> torch.nn.Module:
+    """Return the model as a step calls it; it shares its tensors with `model`."""
+    if not parameters.compile or not next(model.parameters()).is_cuda:
+        return model
+    compiled: torch.nn.Module = torch.compile(model)  # type: ignore[assignment]
+    return compiled
+
+
+def _precision(
+    parameters: RecipeParameters, device: torch.device
+) -> contextlib.AbstractContextManager[object]:
+    if device.type != "cuda" or parameters.precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast("cuda", dtype=getattr(torch, parameters.precision))
+
+
+def _frozen(recipe: Recipe[Any], model: torch.nn.Module) -> torch.nn.Module | None:
+    return recipe.backbone(model) if recipe.parameters.freeze_backbone else None

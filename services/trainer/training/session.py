@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from loopline.digests import canonical_json
 from loopline.errors import Rejected
 from services.trainer.adapters.files import write_whole
+from services.trainer.domain.checkpoint import CheckpointName
 from services.trainer.domain.examples import TEST, TRAIN, VALIDATION
 from services.trainer.domain.job import PLACED, CheckpointSaved, Placed, Train, Trained
 from services.trainer.recipes.interface import Recipe
@@ -21,7 +24,15 @@ from services.trainer.recipes.registry import AnyRecipe
 from services.trainer.training import checkpoints, export
 from services.trainer.training.batches import Split, TrainingBatches
 from services.trainer.training.checkpoints import CheckpointWriter, TrainingState
-from services.trainer.training.loop import Emit, Loop, initial_state, judge, make_deterministic
+from services.trainer.training.loop import (
+    Emit,
+    Loop,
+    freeze,
+    initial_state,
+    judge,
+    make_deterministic,
+)
+from services.trainer.training.peers import Peers
 from services.trainer.training.pixels import Pixels, Room, survey
 
 ONNX_FILE = "model.onnx"
@@ -32,9 +43,25 @@ RECIPE_FILE = "recipe.json"
 Splits = dict[str, Split]
 
 
+@dataclass
+class Fitted:
+    """A trained network, and what it was trained on."""
+
+    recipe: Recipe[Any]
+    splits: Splits
+    state: TrainingState
+    figures: dict[str, float]
+
+
 def train(
-    recipe_class: AnyRecipe, name: str, parameters: RecipeParameters, job: Train, emit: Emit
-) -> Trained:
+    recipe_class: AnyRecipe,
+    name: str,
+    parameters: RecipeParameters,
+    job: Train,
+    emit: Emit,
+    stop: threading.Event | None = None,
+    peers: Peers | None = None,
+) -> Trained | None:
     """Train, evaluate on the test split and export.
 
     Args:
@@ -43,25 +70,74 @@ def train(
         parameters: Its parameters, checked.
         job: The data, and where results go.
         emit: Told of progress, and from another thread of checkpoints.
+        stop: Set by whoever wants it to stop.
+        peers: Who shares the training.
+
+    Returns:
+        What was made; None for all peers but the first.
 
     Raises:
         Rejected: The data or the parameters cannot be trained with.
+        Stopped: `stop` was set.
     """
     began = time.monotonic()
+    peers = peers or Peers()
+    fitted = fit(recipe_class, parameters, job, emit, stop, peers)
+    if not peers.is_first:
+        return None
+    trained = _finished(fitted, name, job)
+    trained.figures["total_s"] = time.monotonic() - began
+    return trained
+
+
+def fit(
+    recipe_class: AnyRecipe,
+    parameters: RecipeParameters,
+    job: Train,
+    emit: Emit,
+    stop: threading.Event | None = None,
+    peers: Peers | None = None,
+) -> Fitted:
+    """Train from the furthest checkpoint in the job's folder, if there is one; see `train`."""
+    peers = peers or Peers()
     placed = _read_examples(job.examples_file)
     recipe: Recipe[Any] = recipe_class(parameters, job.classes, survey(placed[TRAIN], job.classes))
     splits = _splits(recipe, placed, job)
     device = make_deterministic(parameters)
 
-    def saved(path: Path, epoch: int) -> None:
-        emit(CheckpointSaved(path=path, epoch=epoch, epochs=parameters.epochs))
+    def saved(path: Path, _: CheckpointName) -> None:
+        emit(CheckpointSaved(path=path))
 
-    with CheckpointWriter(job.checkpoints, saved) as writer:
-        state, figures = _fit(recipe, splits, device, job, writer, emit)
-        figures["unusable"] = float(sum(map(len, placed.values())) - sum(map(len, splits.values())))
-        trained = _finished(recipe, name, splits, state, figures, job)
-    trained.figures["total_s"] = time.monotonic() - began
-    return trained
+    batches = TrainingBatches(recipe, splits[TRAIN], peers.rank, peers.count)
+    state = _begun(recipe, batches, device, job)
+    figures = {"resumed_at_step": float(state.step)} | _counts(placed, splits)
+    with CheckpointWriter(job.checkpoints, saved, parameters.checkpoints_kept) as writer:
+        loop = Loop(recipe, state, batches, splits[VALIDATION], writer, emit, stop, peers)
+        figures |= loop.run()
+    loop.finish()
+    with torch.no_grad():
+        recipe.calibrate(state.judged.eval(), list(splits[VALIDATION].batches(recipe)))
+    return Fitted(recipe, splits, state, figures | {"steps": float(state.step)})
+
+
+def _begun(
+    recipe: Recipe[Any], batches: TrainingBatches, device: torch.device, job: Train
+) -> TrainingState:
+    """Return the state to go on from: a checkpoint's, or that of a network that learned nothing."""
+    model = recipe.build_model().to(memory_format=torch.channels_last).to(device)
+    if recipe.parameters.freeze_backbone:
+        freeze(recipe, model)
+    state = initial_state(recipe, batches.steps_per_epoch * recipe.parameters.epochs, model)
+    checkpoints.restore_first(state, checkpoints.found(job.checkpoints))
+    return state
+
+
+def _counts(placed: dict[str, list[Placed]], splits: Splits) -> dict[str, float]:
+    return {
+        "train_count": float(len(splits[TRAIN])),
+        "validation_count": float(len(splits[VALIDATION])),
+        "unusable": float(sum(map(len, placed.values())) - sum(map(len, splits.values()))),
+    }
 
 
 def _read_examples(path: Path) -> dict[str, list[Placed]]:
@@ -98,55 +174,25 @@ def _split(recipe: Recipe[Any], placed: Sequence[Placed], room: Room) -> Split:
     )
 
 
-def _fit(
-    recipe: Recipe[Any],
-    splits: Splits,
-    device: torch.device,
-    job: Train,
-    writer: CheckpointWriter,
-    emit: Emit,
-) -> tuple[TrainingState, dict[str, float]]:
-    batches = TrainingBatches(recipe, splits[TRAIN])
-    steps = batches.steps_per_epoch * recipe.parameters.epochs
-    state = initial_state(recipe, steps, device)
-    checkpoints.restore_first(state, checkpoints.found(job.checkpoints))
-    resumed_at = state.step
-    figures = Loop(recipe, state, batches, splits[VALIDATION], writer, emit).run()
-    with torch.no_grad():
-        recipe.calibrate(state.model.eval(), list(splits[VALIDATION].batches(recipe)))
-    return state, {
-        **figures,
-        "steps": float(steps),
-        "resumed_at_step": float(resumed_at),
-        "train_count": float(len(splits[TRAIN])),
-        "validation_count": float(len(splits[VALIDATION])),
-    }
-
-
-def _finished(
-    recipe: Recipe[Any],
-    name: str,
-    splits: Splits,
-    state: TrainingState,
-    figures: dict[str, float],
-    job: Train,
-) -> Trained:
-    device = next(state.model.parameters()).device
-    judgement = judge(recipe, state.model, splits[TEST])
-    exported = recipe.export(state.model.cpu().eval())
+def _finished(fitted: Fitted, name: str, job: Train) -> Trained:
+    recipe, splits, state, figures = fitted.recipe, fitted.splits, fitted.state, fitted.figures
+    model = state.judged
+    device = next(model.parameters()).device
+    judgement = judge(recipe, model, splits[TEST])
+    exported = recipe.export(model.cpu().eval())
     onnx_model = export.onnx_file(exported, recipe.input_format)
     parity = export.parity(recipe, exported, onnx_model, splits[TEST])
     figures |= {"onnx_parity": parity.difference, "onnx_parity_metrics": parity.metrics}
     report = {"task": recipe.task, "split": TEST, **judgement.report, "history": state.history}
     contents = {
         ONNX_FILE: onnx_model,
-        WEIGHTS_FILE: export.weights_file(state.model),
+        WEIGHTS_FILE: export.weights_file(model),
         EVALUATION_FILE: canonical_json(report),
         RECIPE_FILE: canonical_json(_recipe_document(recipe, name)),
     }
     return Trained(
         files=tuple(_write(job.folder / "files", contents)),
-        weights_digest=export.weights_digest(state.model),
+        weights_digest=export.weights_digest(model),
         input_format=recipe.input_format,
         metrics=judgement.metrics,
         count=len(splits[TEST]),
@@ -160,7 +206,7 @@ def _recipe_document(recipe: Recipe[Any], name: str) -> dict[str, Any]:
         "recipe": name,
         "task": recipe.task,
         "class": f"{type(recipe).__module__}:{type(recipe).__qualname__}",
-        "parameters": recipe.parameters.model_dump(mode="json"),
+        "parameters": recipe.parameters.decisive(),
         "classes": list(recipe.classes),
     }
 

@@ -79,13 +79,14 @@ def test_a_loss_that_is_not_a_number_stops_and_says_where_and_keeps_the_last_che
     small_catalogue: list[Product], tmp_path: Path
 ) -> None:
     [_, *reports] = answers(
-        ask("nan", epochs=3, batch_size=57), write_job(small_catalogue, tmp_path)
+        ask("nan", epochs=3, batch_size=57, checkpoint_every_steps=1),
+        write_job(small_catalogue, tmp_path),
     )
     last = reports[-1]
     assert isinstance(last, Failed)
     assert last.kind == "rejected"
     assert "the loss became nan in step 1 of epoch 3" in last.reason
-    assert [p.name[:5] for p in sorted(tmp_path.glob("checkpoints/*"))] == ["00001", "00002"]
+    assert [p.name[8] for p in sorted(tmp_path.glob("checkpoints/*"))] == ["1", "2"]
 
 
 def test_out_of_memory_is_called_so(small_catalogue: list[Product], tmp_path: Path) -> None:

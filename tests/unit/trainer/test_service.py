@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from loopline.contracts import (
     Actor,
     ArtefactKind,
     ArtefactRef,
+    CancelRun,
     DatasetCommitted,
     ModelCommitted,
     RunChanged,
@@ -26,7 +31,8 @@ from loopline.contracts import (
     catalog,
 )
 from loopline.digests import sha256_hex
-from loopline.errors import LooplineError, NotFound, Rejected, Transient
+from loopline.errors import Cancelled, LooplineError, NotFound, Rejected, Transient
+from loopline.runtime.cancellation import Cancellations
 from loopline.store import runs
 from loopline.store.blobs import MemoryBlobs
 from loopline.store.commits import Committed
@@ -132,6 +138,10 @@ async def test_a_command_becomes_a_model_version_with_its_whole_provenance(
     assert run.parameters["recipe"] == "tiny"
     assert run.actor.name == "catalogue"
     assert run.environment.device == "cpu"
+    assert run.environment.threads == 1
+    assert run.environment.packages["torch"] == importlib.metadata.version("torch")
+    assert run.environment.cpu
+    assert "checkpoint_every_steps" not in run.parameters
     assert run.figures["onnx_parity"] < 1e-4
     assert run.figures["train_count"] == 66  # 24 of each class, 2 of them set aside
     assert run.figures["validation_count"] == 6
@@ -157,12 +167,22 @@ async def test_a_command_becomes_a_model_version_with_its_whole_provenance(
     assert again.state == RunState.RUN_STATE_COMPLETED
     assert again.artefact.digest == model.ref.digest
 
+    # Nor does it matter which version of the flow asks, or where checkpoints go.
+    changed = command()
+    changed.flow.digest = "e" * 64
+    changed.parameters["checkpoint_every_steps"] = 1
+    await workshop.service.on_train_model(changed, delivery())
+    assert (await workshop.head()).ref.version == 1
+
     # What was told on the way.
     states = [report.state for report in workshop.reports()]
     assert states[0] == RunState.RUN_STATE_RUNNING
-    epochs = [r for r in workshop.reports() if "accuracy" in r.figures]
+    epochs = [r for r in workshop.reports() if "accuracy" in r.training.metrics]
     assert [(r.done, r.total, r.unit) for r in epochs] == [(1, 2, "epochs"), (2, 2, "epochs")]
-    assert {"loss", "images_per_s", "eta_s"} <= set(epochs[0].figures)
+    assert (epochs[1].training.epoch, epochs[1].training.epochs) == (2, 2)
+    assert epochs[1].training.step == epochs[1].training.steps
+    assert epochs[0].training.loss > 0
+    assert epochs[0].training.images_per_s > 0
     assert epochs[0].title == "products on shop@v1"
 
     assert list((workshop.folder / "trainer" / "runs").iterdir()) == []
@@ -254,6 +274,42 @@ async def test_a_training_that_is_handed_back_leaves_no_process(
         await handling
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
+
+
+async def test_a_cancelled_training_leaves_a_checkpoint_from_which_it_can_go_on(
+    workshop: Workshop, small_catalogue: list[Product]
+) -> None:
+    await workshop.dataset(small_catalogue)
+    workshop.service.cancellations = Cancellations(workshop.service.events, "default", poll_s=0.02)
+    asked = command(recipe="slow")
+    asked.parameters.update({"epochs": 8, "batch_size": 8})
+    handling = asyncio.create_task(workshop.service.on_train_model(asked, delivery()))
+    async with asyncio.timeout(60):
+        while not any(report.training.step for report in workshop.reports()):
+            await asyncio.sleep(0.02)
+    began = time.monotonic()
+    run_id = workshop.reports()[-1].run_id
+    await workshop.service.bus.send(
+        catalog.CANCEL_RUN, CancelRun(run_id=run_id, reason="enough"), run_id=run_id
+    )
+    with pytest.raises(Cancelled, match="enough"):
+        await handling
+    assert time.monotonic() - began < 5
+
+    last = workshop.reports()[-1]
+    assert last.state == RunState.RUN_STATE_CANCELLED
+    [checkpoint, *_] = last.training.checkpoints
+    assert checkpoint.step > 0
+    stored = await workshop.service.objects.get(Area.CHECKPOINTS, checkpoint.digest)
+    assert len(stored) == checkpoint.size_bytes
+
+    # Asked for again, on a machine with an empty disk, it goes on from there.
+    shutil.rmtree(workshop.folder / "trainer" / "runs" / run_id)
+    later = replace(delivery(2), stored_at=datetime.now(UTC))
+    await workshop.service.on_train_model(asked, later)
+    assert (await workshop.head()).commit.run.figures["resumed_at_step"] == checkpoint.step
+    with pytest.raises(NotFound):  # of no use any more
+        await workshop.service.objects.get(Area.CHECKPOINTS, checkpoint.digest)
 
 
 async def test_an_unknown_recipe_is_refused(

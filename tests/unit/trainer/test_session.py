@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ import onnx
 import onnxruntime
 import pytest
 import safetensors.numpy
+import torch
 
 from loopline.errors import Rejected
 from loopline.testing.products import Product
 from loopline.vision.images import decode, resize
-from services.trainer.domain.job import CheckpointSaved, Report, Train, Trained
+from services.trainer.domain.checkpoint import CheckpointName
+from services.trainer.domain.job import Report, Train, Trained
 from services.trainer.recipes.classification import ClassificationRecipe
 from services.trainer.recipes.registry import checked_parameters
 from services.trainer.training import session
+from services.trainer.training.export import weights_digest
+from services.trainer.training.loop import Stopped, judge
+from services.trainer.training.session import Fitted
 from tests.unit.trainer.workshop import CLASSES, write_job
 
 # Dropout and noise draw from every source of random numbers there is.
@@ -31,23 +37,53 @@ PARAMETERS: dict[str, Any] = {
     "dropout": 0.2,
     "augmentation": {"noise": 0.02, "cutout": 0.2},
 }
+STEPS = 9  # 57 images in batches of 16, three times
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "averaged": {"average": 0.9, "clip_gradient": 1.0, "schedule": "cosine"},
+    "stopping": {"early_stopping_epochs": 2, "balance": "sampling"},
+}
 
 
-class StoppedError(Exception):
-    """Raised in place of a kill."""
+class KilledError(BaseException):
+    """Raised in place of a kill: nothing of ours catches it."""
 
 
-def train(job: Train, stop_after_epoch: int = 0, **changes: Any) -> Trained:
-    def emit(report: Report) -> None:
-        if isinstance(report, CheckpointSaved) and report.epoch == stop_after_epoch:
-            raise StoppedError
-
+def train(job: Train, **changes: Any) -> Trained:
     parameters = checked_parameters(ClassificationRecipe, PARAMETERS | changes)
-    return session.train(ClassificationRecipe, "classification", parameters, job, emit)
+    trained = session.train(ClassificationRecipe, "classification", parameters, job, ignored)
+    assert trained is not None
+    return trained
+
+
+def fit(job: Train, kill_at: int = 0, **changes: Any) -> Fitted:
+    """Train without the export; be killed in the step after `kill_at`, if it is not 0."""
+
+    class Mortal(ClassificationRecipe):
+        steps = 0
+
+        def step(self, model: Any, images: Any, targets: Any) -> Any:
+            if kill_at and self.steps == kill_at:
+                raise KilledError
+            self.steps += 1
+            return super().step(model, images, targets)
+
+    parameters = checked_parameters(Mortal, PARAMETERS | changes)
+    return session.fit(Mortal, parameters, job, ignored)
+
+
+def ignored(_: Report) -> None:
+    """Nobody listens."""
 
 
 def digests(trained: Trained) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in trained.files}
+
+
+def outcome(fitted: Fitted) -> tuple[str, object, object]:
+    """Return all that could differ: weights, what is measured with them, what was on the way."""
+    judgement = judge(fitted.recipe, fitted.state.judged, fitted.splits["test"])
+    return weights_digest(fitted.state.judged), judgement, fitted.state.history
 
 
 @pytest.fixture(scope="module")
@@ -57,47 +93,117 @@ def undisturbed(
     return train(write_job(small_catalogue, tmp_path_factory.mktemp("undisturbed")))
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_a_run_that_was_stopped_and_resumed_makes_the_same_files(
-    undisturbed: Trained, small_catalogue: list[Product], tmp_path: Path, epoch: int
+@pytest.fixture(scope="module")
+def calm(
+    small_catalogue: list[Product], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[str, object, object]]:
+    """How trainings end that nobody disturbs, by the parameters of `WAYS`."""
+    return {
+        name: outcome(fit(write_job(small_catalogue, tmp_path_factory.mktemp("calm")), **changes))
+        for name, changes in WAYS.items()
+    }
+
+
+@pytest.mark.parametrize("kill", range(10))
+def test_a_run_killed_at_any_step_and_resumed_is_the_same_to_the_bit(
+    calm: dict[str, Any], small_catalogue: list[Product], tmp_path: Path, kill: int
 ) -> None:
+    chance = random.Random(kill)
+    way = sorted(WAYS)[kill % len(WAYS)]
+    killed_after, every = chance.randint(1, STEPS - 1), chance.randint(1, 4)
     job = write_job(small_catalogue, tmp_path)
-    with pytest.raises(StoppedError):
-        train(job, stop_after_epoch=epoch)
-    resumed = train(job)
-    assert resumed.figures["resumed_at_step"] == epoch * resumed.figures["steps"] / 3
-    assert resumed.weights_digest == undisturbed.weights_digest
-    assert resumed.metrics == undisturbed.metrics
-    assert digests(resumed) == digests(undisturbed)
+    with pytest.raises(KilledError):
+        fit(job, killed_after, checkpoint_every_steps=every, **WAYS[way])
+    resumed = fit(job, checkpoint_every_steps=every, **WAYS[way])
+    assert killed_after - every < resumed.figures["resumed_at_step"] <= killed_after
+    assert outcome(resumed) == calm[way]
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
-    undisturbed: Trained, small_catalogue: list[Product], tmp_path: Path
+    calm: dict[str, Any], small_catalogue: list[Product], tmp_path: Path
 ) -> None:
     job = write_job(small_catalogue, tmp_path)
-    with pytest.raises(StoppedError):
-        train(job, stop_after_epoch=2)
+    with pytest.raises(KilledError):
+        fit(job, 7, checkpoint_every_steps=1, **WAYS["plain"])
     newest = max(job.checkpoints.iterdir())
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(bytes(data))
-    resumed = train(job)
-    assert resumed.figures["resumed_at_step"] == resumed.figures["steps"] / 3
-    assert resumed.weights_digest == undisturbed.weights_digest
+    resumed = fit(job, **WAYS["plain"])
+    assert resumed.figures["resumed_at_step"] == 6  # of 7
+    assert outcome(resumed) == calm["plain"]
 
 
-def test_a_checkpoint_of_another_machine_is_resumed_from(
-    undisturbed: Trained, small_catalogue: list[Product], tmp_path: Path
+def test_the_last_checkpoints_and_the_best_are_kept(
+    small_catalogue: list[Product], tmp_path: Path
 ) -> None:
-    there = write_job(small_catalogue, tmp_path / "there")
-    with pytest.raises(StoppedError):
-        train(there, stop_after_epoch=2)
-    here = write_job(small_catalogue, tmp_path / "here")
-    here.checkpoints.mkdir()
-    shutil.copy(max(there.checkpoints.iterdir()), here.checkpoints)
-    resumed = train(here)
-    assert resumed.figures["resumed_at_step"] == 2 * resumed.figures["steps"] / 3
-    assert digests(resumed) == digests(undisturbed)
+    job = write_job(small_catalogue, tmp_path)
+    fit(job, checkpoint_every_steps=1, checkpoints_kept=3)
+    parsed = [CheckpointName.parse(path.name) for path in job.checkpoints.iterdir()]
+    names = sorted(name for name in parsed if name is not None)
+    last = names[-1].step
+    assert [name.step for name in names[-3:]] == [last - 2, last - 1, last]
+    assert len(names) <= 4
+    assert any(name.is_best and name.step % 3 == 0 for name in names)
+
+
+def test_a_training_that_is_told_to_stop_leaves_a_checkpoint_of_that_step(
+    calm: dict[str, Any], small_catalogue: list[Product], tmp_path: Path
+) -> None:
+    job, stop = write_job(small_catalogue, tmp_path), threading.Event()
+    stop.set()
+    parameters = checked_parameters(ClassificationRecipe, PARAMETERS | WAYS["plain"])
+    with pytest.raises(Stopped, match="step 1"):
+        session.fit(ClassificationRecipe, parameters, job, ignored, stop)
+    resumed = fit(job, **WAYS["plain"])
+    assert resumed.figures["resumed_at_step"] == 1
+    assert outcome(resumed) == calm["plain"]
+
+
+def test_training_stops_early_and_goes_back_to_the_best_epoch(
+    small_catalogue: list[Product], tmp_path: Path
+) -> None:
+    job = write_job(small_catalogue, tmp_path)
+    fitted = fit(job, epochs=40, early_stopping_epochs=2, schedule="constant")
+    history = fitted.state.history
+    values = [entry["accuracy"] for entry in history]
+    assert len(history) < 40
+    assert values.index(max(values)) == len(values) - 3
+    accuracy = judge(fitted.recipe, fitted.state.judged, fitted.splits["val"]).metrics["accuracy"]
+    assert accuracy == max(values)
+
+
+def test_weights_that_are_not_numbers_never_become_a_checkpoint(
+    small_catalogue: list[Product], tmp_path: Path
+) -> None:
+    class Poisoned(ClassificationRecipe):
+        steps = 0
+
+        def step(self, model: Any, images: Any, targets: Any) -> Any:
+            self.steps += 1
+            loss = super().step(model, images, targets)
+            if self.steps == 5:  # the loss is fine, what the step leaves behind is not
+                next(model.parameters()).data.fill_(float("nan"))
+            return loss
+
+    job = write_job(small_catalogue, tmp_path)
+    parameters = checked_parameters(Poisoned, PARAMETERS | {"checkpoint_every_steps": 1})
+    with pytest.raises(Rejected, match="the loss became nan in step 3 of epoch 2"):
+        session.fit(Poisoned, parameters, job, ignored)
+    names = [CheckpointName.parse(path.name) for path in job.checkpoints.iterdir()]
+    assert max(name.step for name in names if name is not None) == 4
+
+
+def test_only_what_is_on_top_learns_where_the_backbone_is_frozen(
+    small_catalogue: list[Product], tmp_path: Path
+) -> None:
+    job = write_job(small_catalogue, tmp_path)
+    fitted = fit(job, epochs=1, freeze_backbone=True)
+    torch.manual_seed(0)  # as before the network was built
+    before = fitted.recipe.build_model().state_dict()
+    after = fitted.state.model.state_dict()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert {name.removeprefix("backbone.") for name in changed} == {"fc.weight", "fc.bias"}
 
 
 @pytest.mark.parametrize(
@@ -106,23 +212,10 @@ def test_a_checkpoint_of_another_machine_is_resumed_from(
     ids=["seed", "learning rate", "augmentation"],
 )
 def test_another_seed_or_parameter_gives_other_weights(
-    undisturbed: Trained, small_catalogue: list[Product], tmp_path: Path, change: dict[str, Any]
+    calm: dict[str, Any], small_catalogue: list[Product], tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    job = write_job(small_catalogue, tmp_path)
-    checkpoints: list[Path] = []
-
-    def emit(report: Report) -> None:
-        if isinstance(report, CheckpointSaved):
-            checkpoints.append(report.path)
-            raise StoppedError
-
-    for changes in ({}, change):
-        shutil.rmtree(job.checkpoints, ignore_errors=True)
-        parameters = checked_parameters(ClassificationRecipe, PARAMETERS | changes)
-        with pytest.raises(StoppedError):
-            session.train(ClassificationRecipe, "classification", parameters, job, emit)
-    same, other = (path.name.partition("-")[2] for path in checkpoints)
-    assert same != other
+    other = fit(write_job(small_catalogue, tmp_path), **change)
+    assert outcome(other)[0] != calm["plain"][0]
 
 
 def test_it_learns(undisturbed: Trained) -> None:
