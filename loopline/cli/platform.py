@@ -202,6 +202,7 @@ def _announce(
     for what, where in (
         ("console", endpoints.console_http),
         ("inference", endpoints.inference_grpc),
+        ("over HTTP", endpoints.inference_rest),
         ("bus", endpoints.nats_url),
         ("storage", endpoints.s3_endpoint),
     ):

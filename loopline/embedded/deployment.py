@@ -34,6 +34,7 @@ from loopline.names import validate_name
 
 HTTP_PORT = 8080  # inside a container every service has its own address
 GRPC_PORT = 8001
+REST_PORT = 8000
 
 
 def write_deployment(
@@ -95,7 +96,11 @@ def _listening(name: str) -> dict[str, str]:
         "LOOPLINE_HTTP_PORT": str(HTTP_PORT),
     }
     if name == "inference":
-        told |= {"LOOPLINE_GRPC_HOST": "0.0.0.0", "LOOPLINE_GRPC_PORT": str(GRPC_PORT)}  # noqa: S104
+        told |= {
+            "LOOPLINE_GRPC_HOST": "0.0.0.0",  # noqa: S104
+            "LOOPLINE_GRPC_PORT": str(GRPC_PORT),
+            "LOOPLINE_REST_PORT": str(REST_PORT),
+        }
     if name == "console":
         told["LOOPLINE_LINEAGE_URL"] = f"http://lineage:{HTTP_PORT}"
         told["LOOPLINE_ANNOTATE_URL"] = f"http://annotate:{HTTP_PORT}"

@@ -29,6 +29,7 @@ class Endpoints:
         s3_access_key: The SDK's key.
         s3_secret_key: Its secret.
         inference_grpc: `host:port` of the Open Inference Protocol; the first process if scaled.
+        inference_rest: Base URL of the same protocol over HTTP; the first process if scaled.
         annotate_http: Base URL of the labeling API.
         lineage_http: Base URL of the lineage API.
         console_http: Base URL of the web page.
@@ -53,6 +54,7 @@ class Endpoints:
     s3_access_key: str
     s3_secret_key: str
     inference_grpc: str = ""
+    inference_rest: str = ""
     annotate_http: str = ""
     lineage_http: str = ""
     console_http: str = ""

@@ -214,6 +214,9 @@ class Platform:
             http=http,
             grpc=grpc,
             inference_grpc=grpc.get("inference", ""),
+            inference_rest=f"http://{host}:{servers.ports['inference_rest']}"
+            if "inference" in grpc
+            else "",
             annotate_http=http.get("annotate", ""),
             lineage_http=http.get("lineage", ""),
             console_http=http.get("console", ""),

@@ -27,7 +27,8 @@ PREFERRED_HTTP: Mapping[str, int] = {
     "router": 8086,
 }
 PREFERRED_GRPC: Mapping[str, int] = {"inference": 8001}
-"""Open Inference Protocol, where Triton has it."""
+PREFERRED_REST: Mapping[str, int] = {"inference": 8000}
+"""Open Inference Protocol over gRPC and HTTP, where Triton has them."""
 CUSTOMER_FACING = ("ingest", "router")
 """The only services that get the customers' keys."""
 THREADS: Mapping[str, str] = {
@@ -62,6 +63,7 @@ class ServiceProcess:
         wanted = {f"{self.name}_http": PREFERRED_HTTP.get(self.service, 0) if first else 0}
         if self.service in PREFERRED_GRPC:
             wanted[f"{self.name}_grpc"] = PREFERRED_GRPC[self.service] if first else 0
+            wanted[f"{self.name}_rest"] = PREFERRED_REST[self.service] if first else 0
         return wanted
 
 
@@ -131,6 +133,7 @@ class ServiceSurroundings:
         if process.service in PREFERRED_GRPC:
             env["LOOPLINE_GRPC_HOST"] = self.host
             env["LOOPLINE_GRPC_PORT"] = str(self.ports[f"{process.name}_grpc"])
+            env["LOOPLINE_REST_PORT"] = str(self.ports[f"{process.name}_rest"])
         if process.service in CUSTOMER_FACING:
             env["LOOPLINE_CONNECTIONS_FILE"] = str(self.folder.connections)
         if process.service == "console":

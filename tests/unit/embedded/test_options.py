@@ -37,7 +37,7 @@ ENDPOINTS = Endpoints(
 
 def surroundings(root: Path, **given: Any) -> ServiceSurroundings:
     ports = {"ingest_http": 1, "ingest-2_http": 2, "inference_http": 3, "inference_grpc": 4}
-    ports["console_http"] = 5
+    ports |= {"console_http": 5, "inference_rest": 6}
     (root / "connections.json").write_text('{"customer": {}, "uploads": {}}')
     return ServiceSurroundings(
         folder=DataFolder(root),
@@ -85,10 +85,12 @@ def test_only_the_first_process_of_a_service_prefers_the_known_port() -> None:
     assert ServiceProcess("inference", 0).preferred_ports() == {
         "inference_http": 8085,
         "inference_grpc": 8001,
+        "inference_rest": 8000,
     }
     assert ServiceProcess("inference", 1).preferred_ports() == {
         "inference-2_http": 0,
         "inference-2_grpc": 0,
+        "inference-2_rest": 0,
     }
 
 
@@ -108,6 +110,7 @@ def test_customers_keys_reach_only_the_services_that_need_them(tmp_path: Path) -
     inference = told.command(ServiceProcess("inference", 0), SECRET).env
     assert "LOOPLINE_CONNECTIONS_FILE" not in inference
     assert inference["LOOPLINE_GRPC_PORT"] == "4"
+    assert inference["LOOPLINE_REST_PORT"] == "6"
 
 
 def test_the_console_alone_can_sign_tokens_and_the_others_can_check_them(tmp_path: Path) -> None:
