@@ -85,10 +85,11 @@ def asks_for_tokens(settings: InferenceSettings) -> bool:
     """
     hosts = (settings.grpc_host, settings.rest_host)
     is_open = not all(_is_loopback(host) for host in hosts)
-    if settings.client_tokens == "always" and not settings.access_keys:
+    has_keys = bool(settings.access_keys or settings.api_token.get_secret_value())
+    if settings.client_tokens == "always" and not has_keys:
         raise Rejected("LOOPLINE_CLIENT_TOKENS is always, and LOOPLINE_ACCESS_KEYS are not given")
     asked = settings.client_tokens == "always" or (
-        settings.client_tokens == "auto" and bool(settings.access_keys) and is_open
+        settings.client_tokens == "auto" and has_keys and is_open
     )
     if is_open and not asked:
         log.warning("front_open_to_all", grpc_host=settings.grpc_host, tokens="not asked for")

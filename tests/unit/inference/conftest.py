@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,18 @@ CALL_TIMEOUT_S = 20.0
 class Client:
     """Calls by method name; each in a thread, because a call may need the service's event loop."""
 
-    def __init__(self, port: int) -> None:
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+    def __init__(
+        self, port: int, credentials: grpc.ChannelCredentials | None = None, token: str = ""
+    ) -> None:
+        address = f"127.0.0.1:{port}"
+        # Channels of one process share connections; each of these is a client of its own.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self._channel = (
+            grpc.secure_channel(address, credentials, options)
+            if credentials is not None
+            else grpc.insecure_channel(address, options)
+        )
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
 
     async def call(
         self, method: str, request: Any, answer: Any, timeout_s: float = CALL_TIMEOUT_S
@@ -38,7 +48,7 @@ class Client:
             request_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
             response_deserializer=answer.FromString,
         )
-        return await asyncio.to_thread(ask, request, timeout=timeout_s)
+        return await asyncio.to_thread(ask, request, timeout=timeout_s, metadata=self._metadata)
 
     async def infer(
         self, request: service_pb2.ModelInferRequest | bytes
@@ -51,6 +61,16 @@ class Client:
         answer = await self.call("Predict", request, predict_pb2.PredictResponse)
         assert isinstance(answer, predict_pb2.PredictResponse)
         return answer
+
+    async def stream(self, requests: Iterable[Any], timeout_s: float = CALL_TIMEOUT_S) -> list[Any]:
+        ask = self._channel.stream_stream(
+            "/inference.GRPCInferenceService/ModelStreamInfer",
+            request_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
+            response_deserializer=service_pb2.ModelStreamInferResponse.FromString,
+        )
+        return await asyncio.to_thread(
+            lambda: list(ask(iter(requests), timeout=timeout_s, metadata=self._metadata))
+        )
 
     def close(self) -> None:
         self._channel.close()
