@@ -115,6 +115,8 @@ def _imdecode(encoded: UInt8Image, flag: int) -> npt.NDArray[Any]:
     try:
         pixels = cv2.imdecode(encoded, flag)
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:  # that is not the image's fault
+            raise MemoryError("the image does not fit into memory") from error
         raise Rejected(f"the image cannot be decoded: {error.err}") from error
     if pixels is None:
         raise Rejected(f"not an image that can be read ({encoded.size} bytes)")

@@ -14,6 +14,7 @@ from loopline.errors import LooplineError, Rejected
 from loopline.vision.geometry import Placement
 from loopline.vision.headers import read_header
 from loopline.vision.images import decode
+from services.inference.domain.admission import Exhausted
 from services.inference.domain.model import ModelVersion
 from services.inference.domain.tensors import UInt8Batch
 
@@ -61,6 +62,7 @@ class Preparation:
         model: Whose input they become.
         max_pixels: Pixels of one image.
         done: Called once, from the pool, with what came out.
+        cancelled: Tells whether nobody waits any more: what is not decoded yet then is left.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class Preparation:
         model: ModelVersion,
         max_pixels: int,
         done: Callable[[Prepared], None],
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._files = files
         self._model = model
         self._max_pixels = max_pixels
         self._done = done
+        self._cancelled = cancelled
         self._pixels = np.empty((len(files), *model.image_shape), np.uint8)
         self._placements: dict[int, Placement] = {}
         self._errors: dict[int, LooplineError] = {}
@@ -88,11 +92,15 @@ class Preparation:
 
     def _prepare(self, index: int) -> None:
         try:
+            if self._cancelled():
+                raise Rejected("nobody waits for it")
             self._pixels[index], self._placements[index] = prepare(
                 self._files[index], self._model, self._max_pixels
             )
         except LooplineError as error:
             self._errors[index] = error
+        except MemoryError:
+            self._errors[index] = Exhausted("not enough memory to decode it now")
         except Exception as error:  # a decoder's bug must not leave the request waiting
             self._errors[index] = Rejected(f"the image cannot be decoded: {error}")
         with self._lock:

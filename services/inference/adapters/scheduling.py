@@ -18,7 +18,7 @@ from services.inference.adapters.preprocessing import Preparation, Prepared
 from services.inference.adapters.repository import ModelRepository
 from services.inference.adapters.servable import Servable
 from services.inference.adapters.statistics import RequestTimes
-from services.inference.domain.admission import Limits, Retired
+from services.inference.domain.admission import Exhausted, Limits, Retired
 from services.inference.domain.model import INPUT
 from services.inference.domain.tensors import EncodedImages, Payload, Tensors
 
@@ -117,15 +117,25 @@ class Scheduler:
         servable.admission.enter(payload.count)
         job = Job(servable, payload.count, tolerant, started_ns)
         job.future.add_done_callback(lambda _: servable.admission.leave(payload.count))
+        try:
+            self._begin(job, payload)
+        except BaseException:
+            job.future.cancel()  # whatever it was, the place is free again
+            raise
+        return job
+
+    def _begin(self, job: Job, payload: Payload) -> None:
         if isinstance(payload, EncodedImages):
-            limit = self.limits.image_pixels
             preparation = Preparation(
-                payload.files, servable.model, limit, lambda p: _prepared(job, p)
+                payload.files,
+                job.servable.model,
+                self.limits.image_pixels,
+                lambda prepared: _prepared(job, prepared),
+                job.future.cancelled,
             )
             preparation.start(self._pool)
         else:
-            servable.batcher.submit(payload, job.future)
-        return job
+            job.servable.batcher.submit(payload, job.future)
 
 
 def _prepared(job: Job, prepared: Prepared) -> None:
@@ -134,7 +144,8 @@ def _prepared(job: Job, prepared: Prepared) -> None:
     try:
         if prepared.errors and not job.tolerant:
             index, error = next(iter(prepared.errors.items()))
-            job.future.set_exception(Rejected(f"image {index}: {error.message}"))
+            kind = Exhausted if isinstance(error, Exhausted) else Rejected
+            job.future.set_exception(kind(f"image {index}: {error.message}"))
             return
         job.errors, job.placements = prepared.errors, prepared.placements
         count = len(prepared.pixels)

@@ -7,11 +7,11 @@ import json
 import os
 import shutil
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from multiprocessing import shared_memory
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import httpx
@@ -408,7 +408,7 @@ async def test_a_client_over_its_rate_is_told_when_to_ask_again(serve: Serve) ->
         with pytest.raises(grpc.RpcError) as caught:
             await client.infer(request())
         assert caught.value.code() == StatusCode.RESOURCE_EXHAUSTED
-        trailing = {str(key): str(value) for key, value in caught.value.trailing_metadata()}
+        trailing = dict(cast("Iterable[tuple[str, str]]", caught.value.trailing_metadata()))
         assert 0 < int(trailing["grpc-retry-pushback-ms"]) <= 2000
         answer = await infer_over_rest(rest)
         assert answer.status_code == 429
