@@ -86,6 +86,26 @@ class Augmenter:
             [plan.image(image, self.border) for plan, image in zip(plans, images, strict=True)]
         )
 
+    def masked(
+        self,
+        images: Sequence[UInt8Image],
+        masks: Sequence[npt.NDArray[np.uint8]],
+        epoch: int,
+        indices: IntArray,
+    ) -> tuple[UInt8Image, npt.NDArray[np.uint8]]:
+        """Return images `(N, H, W, C)` and masks `(N, H, W)` of classes, moved together.
+
+        Args:
+            images: N of them, of this augmenter's size.
+            masks: N of them.
+            epoch: From 0.
+            indices: `(N,)`: their places in the training set.
+        """
+        scenes = [Scene(image, mask=mask) for image, mask in zip(images, masks, strict=True)]
+        changed = self.scenes(scenes, epoch, indices)
+        moved = [scene.mask for scene in changed if scene.mask is not None]
+        return np.stack([scene.image for scene in changed]), np.stack(moved)
+
     def scenes(
         self,
         scenes: Sequence[Scene],

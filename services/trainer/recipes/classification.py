@@ -1,13 +1,11 @@
-"""Classification with any backbone of timm, trained from scratch."""
+"""Classification with any backbone of timm."""
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from loopline.errors import Rejected
 from services.trainer.recipes.parameters import RecipeParameters
 from services.trainer.recipes.whole_image import WholeImageRecipe
 
@@ -34,23 +32,11 @@ class ClassificationRecipe(WholeImageRecipe[ClassificationParameters]):
 
     def build_network(self) -> torch.nn.Module:
         """See `WholeImageRecipe`; Rejected if timm has no such backbone."""
-        import timm
+        from services.trainer.recipes.networks import Headed
 
-        name = self.parameters.backbone
-        if not timm.is_model(name):
-            close = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=5))
-            raise Rejected(
-                f"timm has no backbone {name!r}; it has {close or 'others'}", backbone=name
-            )
-        try:
-            network: torch.nn.Module = timm.create_model(
-                name,
-                num_classes=len(self.classes),
-                in_chans=self.input_format.channels,
-                drop_rate=self.parameters.dropout,
-            )
-        except TypeError as error:
-            raise Rejected(
-                f"backbone {name!r} cannot be built so: {error}", backbone=name
-            ) from error
-        return network
+        p = self.parameters
+        return Headed(p.backbone, len(self.classes), self.input_format.channels, p.dropout)
+
+    def backbone(self, model: torch.nn.Module) -> torch.nn.Module:
+        """See `Recipe`."""
+        return model.get_submodule("backbone.body")

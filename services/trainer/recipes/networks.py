@@ -10,14 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from services.trainer.recipes.backbones import Normalisation, build_backbone
 from services.trainer.recipes.interface import Batch
-
-# ImageNet's means and deviations, which pretrained backbones expect; grey images get their
-# averages.
-RGB_MEAN: Final = (0.485, 0.456, 0.406)
-RGB_STD: Final = (0.229, 0.224, 0.225)
-GREY_MEAN: Final = (sum(RGB_MEAN) / 3,)
-GREY_STD: Final = (sum(RGB_STD) / 3,)
 
 MIN_TO_CALIBRATE: Final = 50  # images; below, a fitted temperature is mostly noise
 TEMPERATURES: Final = (0.25, 4.0)  # the range that is searched
@@ -30,29 +24,43 @@ class PixelClassifier(nn.Module):
     Args:
         backbone: From normalised `(N, C, H, W)` float32 to `(N, K)` logits.
         channels: C, 1 or 3.
+        name: The backbone's in timm, for its normalisation; "" is ImageNet's.
     """
 
-    mean: Tensor
-    std: Tensor
     temperature: Tensor
 
-    def __init__(self, backbone: nn.Module, channels: int) -> None:
+    def __init__(self, backbone: nn.Module, channels: int, name: str = "") -> None:
         super().__init__()
         self.backbone = backbone
-        mean, std = (RGB_MEAN, RGB_STD) if channels == 3 else (GREY_MEAN, GREY_STD)
-        self.register_buffer("mean", torch.tensor(mean).view(1, channels, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, channels, 1, 1))
+        self.normalisation = Normalisation(name, channels)
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return `(N, K)` logits for `(N, H, W, C)` uint8.
-
-        The permuted view is what torch calls channels-last, in which convolutions are a quarter
-        faster.
-        """
-        pixels = image.permute(0, 3, 1, 2).to(torch.float32) / 255
-        logits: Tensor = self.backbone((pixels - self.mean) / self.std)
+        """Return `(N, K)` logits for `(N, H, W, C)` uint8."""
+        logits: Tensor = self.backbone(self.normalisation(image))
         return logits / self.temperature
+
+
+class Headed(nn.Module):
+    """A backbone of timm under a linear layer.
+
+    Args:
+        name: The backbone's in timm.
+        classes: K.
+        channels: Of the images.
+        dropout: Before the linear layer.
+    """
+
+    def __init__(self, name: str, classes: int, channels: int, dropout: float) -> None:
+        super().__init__()
+        options = {"num_classes": 0, "in_chans": channels, "drop_rate": dropout}
+        self.body = build_backbone(name, **options)
+        self.head = nn.Linear(int(self.body.head_hidden_size), classes)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return `(N, K)` logits for normalised `(N, C, H, W)`."""
+        logits: Tensor = self.head(self.body(images))
+        return logits
 
 
 class Probabilities(nn.Module):

@@ -54,7 +54,12 @@ class WholeImageRecipe(Recipe[P]):
         """See `Recipe`: the network between normalisation and temperature."""
         from services.trainer.recipes.networks import PixelClassifier
 
-        return PixelClassifier(self.build_network(), self.input_format.channels)
+        backbone = getattr(self.parameters, "backbone", "")
+        return PixelClassifier(self.build_network(), self.input_format.channels, backbone)
+
+    def backbone(self, model: torch.nn.Module) -> torch.nn.Module | None:
+        """See `Recipe`: the network is the subclass's, and has no part of its own by default."""
+        return None
 
     def target(self, example: Example) -> int | None:
         """Return the class index; None where whole-image labels give no class or several."""
