@@ -9,7 +9,19 @@ import structlog
 import typer
 
 from loopline import __version__
-from loopline.cli import dataset, dead, demo, flow, job, lineage, model, platform, storage, work
+from loopline.cli import (
+    dataset,
+    dead,
+    demo,
+    flow,
+    job,
+    lineage,
+    model,
+    people,
+    platform,
+    storage,
+    work,
+)
 from loopline.cli.events import app as events_app
 from loopline.cli.options import errors
 from loopline.errors import LooplineError
@@ -34,6 +46,8 @@ lineage.register(app)
 storage.register(app)
 app.add_typer(events_app, name="events")
 app.add_typer(dead.app, name="dead")
+app.add_typer(people.users, name="user")
+app.add_typer(people.tokens, name="token")
 
 
 @app.command()

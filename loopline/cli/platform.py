@@ -31,6 +31,7 @@ STOP_TIMEOUT_S = 90.0
 POLL_S = 0.05
 MIB = 1024**2
 STATE_STYLES = {"ready": "green", "starting": "yellow", "restarting": "yellow", "failed": "red"}
+FIRST_USER = "admin"
 SECRET_MARKS = ("password", "secret", "token", "access_key")
 
 Scale = Annotated[
@@ -195,6 +196,7 @@ def _announce(
                 "seconds": round(seconds, 2),
                 "data_dir": str(options.data_dir),
                 "endpoints": _without_secrets(asdict(endpoints)),
+                "sign_in": sign_in_link(options.data_dir),
             }
         )
         return
@@ -208,6 +210,27 @@ def _announce(
     ):
         if where:
             console.print(f"  {what:10} {where}", highlight=False)
+    if link := sign_in_link(options.data_dir):
+        console.print("sign in, once, within the hour (later: `loopline user link`):")
+        console.file.write(f"{link}\n")  # as it is: a wrapped link cannot be opened
+
+
+def sign_in_link(data_dir: Path, name: str = FIRST_USER) -> str:
+    """Return a one-time link to the console of the platform of a data folder; "" if it has none."""
+    from loopline.embedded.access_keys import AccessKeys
+    from loopline.embedded.endpoints import Endpoints
+    from loopline.embedded.errors import PlatformError
+    from loopline.embedded.layout import DataFolder
+
+    try:
+        endpoints = Endpoints.load(data_dir)
+    except PlatformError:
+        return ""
+    folder = DataFolder(data_dir.absolute()).access
+    if not endpoints.console_http or not folder.exists():
+        return ""
+    keys = AccessKeys.load_or_generate(folder)
+    return keys.link(endpoints.console_http, endpoints.workspace, name)
 
 
 def _without_secrets(endpoints: dict[str, Any]) -> dict[str, Any]:

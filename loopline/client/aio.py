@@ -12,6 +12,7 @@ from loopline.client.flows import FlowVerbs
 from loopline.client.jobs import JobVerbs
 from loopline.client.lineage import LineageVerbs
 from loopline.client.models import ModelVerbs
+from loopline.client.people import TokenVerbs, UserVerbs
 from loopline.client.session import CommandResult, Session
 from loopline.client.settings import ClientSettings
 from loopline.client.storage import StorageVerbs
@@ -46,6 +47,8 @@ class AsyncLoopline:
         self.dead = DeadVerbs(session)
         self.lineage = LineageVerbs(session)
         self.storage = StorageVerbs(session)
+        self.user = UserVerbs(session)
+        self.token = TokenVerbs(session)
 
     @classmethod
     async def connect(cls, data_dir: Path | None = None, **settings: Any) -> AsyncLoopline:

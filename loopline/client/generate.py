@@ -12,8 +12,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TARGET = HERE / "sync.py"
-VERBS = ("dataset", "model", "flow", "job", "dead", "lineage", "storage")
-MODULES = ("datasets", "models", "flows", "jobs", "dead", "lineage", "storage")
+VERBS = ("dataset", "model", "flow", "job", "dead", "lineage", "storage", "user", "token")
+MODULES = ("datasets", "models", "flows", "jobs", "dead", "lineage", "storage", "people")
 HEADER = '''"""`Loopline`: the platform from a program without asyncio.
 
 Generated from the async client by `python -m loopline.client.generate`; do not edit.

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from loopline.client.settings import ClientSettings
-from loopline.clock import SystemClock
+from loopline.clock import Clock, SystemClock
 from loopline.contracts import Actor, ArtefactRef, Run, RunChanged, RunKind, RunState, catalog
 from loopline.contracts.catalog import Event, Stream
 from loopline.errors import LooplineError, NotFound, Rejected, Transient
@@ -43,7 +43,7 @@ class Session:
     def __init__(self, settings: ClientSettings, client: Client) -> None:
         self.settings = settings
         self.nats = client
-        self.clock = SystemClock()
+        self.clock: Clock = SystemClock()
         source = f"loopline/user/{settings.user}"
         self.log = CommitLog(
             JetStreamLog(client, Stream.COMMITS), settings.workspace, source=source
@@ -61,6 +61,26 @@ class Session:
         )
         self.datasets = Datasets(self.log, self.objects)
         self._http = httpx.AsyncClient(timeout=HTTP_TIMEOUT_S)
+
+    @classmethod
+    def within(
+        cls,
+        settings: ClientSettings,
+        *,
+        log: CommitLog,
+        bus: Bus,
+        objects: ObjectStore,
+        clock: Clock,
+    ) -> Session:
+        """Return a session over a service's own connections, for what needs the log alone.
+
+        The service keeps and closes them; `nats` and `http` are not there.
+        """
+        session = cls.__new__(cls)
+        session.settings, session.clock = settings, clock
+        session.log, session.bus, session.objects = log, bus, objects
+        session.datasets = Datasets(log, objects)
+        return session
 
     @classmethod
     async def open(cls, settings: ClientSettings) -> Session:

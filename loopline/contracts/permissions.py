@@ -60,9 +60,11 @@ def permissions(
         )
     if service in FOLLOWERS or service == "user":
         publish.update(s for stream in READABLE for s in _following(stream))
-    if service == "user":
-        publish.update(_dead_letters())
+    if service in ("user", "console"):
+        publish.update(_dead_letters(workspace))
         publish.update(_observing())
+    if service == "console":
+        publish.update(_ages())
     if service == "external":
         publish = set(own)
     subscribe = [f"_INBOX.{service}.>"]
@@ -108,17 +110,22 @@ def _following(stream: Stream) -> list[str]:
     ]
 
 
-def _dead_letters() -> list[str]:
-    """A user lists dead letters, removes one, and puts it back on the subject it came from."""
-    work = [e.subject("*") for e in EVENTS if e.stream in (Stream.WORK, Stream.RELABEL)]
+def _dead_letters(workspace: str) -> list[str]:
+    """Lists dead letters, removes one, and puts it back on the subject it came from."""
+    work = [e.subject(workspace) for e in EVENTS if e.stream in (Stream.WORK, Stream.RELABEL)]
     return [
         *work,
-        catalog.retry_subject("*", "*", "*"),
+        catalog.retry_subject(workspace, "*", "*"),
         *_following(Stream.DEAD),
         *_reading(Stream.DEAD),
         f"$JS.API.STREAM.MSG.GET.{Stream.DEAD}",
         f"$JS.API.STREAM.MSG.DELETE.{Stream.DEAD}",
     ]
+
+
+def _ages() -> list[str]:
+    """Reads the oldest message of a queue, for its age."""
+    return [f"$JS.API.DIRECT.GET.{stream}" for stream in (Stream.WORK, Stream.RELABEL)]
 
 
 def _observing() -> list[str]:

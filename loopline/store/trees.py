@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
@@ -99,18 +99,29 @@ class Tree(Generic[R]):
                 for row in rows:
                     yield row
 
-    async def batches(self, columns: Sequence[str] | None = None) -> AsyncIterator[pa.Table]:
+    async def batches(
+        self, columns: Sequence[str] | None = None, after: str = ""
+    ) -> AsyncGenerator[pa.Table, None]:
         """Yield some columns as Arrow tables, a shard at a time, sorted by id.
+
+        Args:
+            columns: These alone; all if None.
+            after: Only rows whose id sorts behind this; shards before it are not read.
 
         Raises:
             Rejected: There is no such column.
         """
-        names = self._shards.codec.public_columns if columns is None else columns
+        codec = self._shards.codec
+        names = list(codec.public_columns if columns is None else columns)
+        leaves = [x for x in self.root.leaves if x.prefix.high is None or x.prefix.high > after]
 
         async def load(leaf: Leaf) -> pa.Table:
-            return (await self._shards.load(leaf, names)).select(list(names))
+            table = await self._shards.load(leaf, {*names, codec.id_column})
+            if after and leaf.prefix.low <= after:
+                table = table.filter(pc.greater(table.column(codec.id_column), after))
+            return table.select(names)
 
-        async with aclosing(in_order(self.root.leaves, load)) as tables:
+        async with aclosing(in_order(leaves, load)) as tables:
             async for table in tables:
                 yield table
 
@@ -230,7 +241,7 @@ class TreeStore(Generic[R]):
 
     async def differences(
         self, a: Tree[R] | None, b: Tree[R], columns: Sequence[str] | None = None
-    ) -> AsyncIterator[Diff[R]]:
+    ) -> AsyncGenerator[Diff[R], None]:
         """Yield `diff` in parts, a shard or so at a time, sorted by id: for large changes."""
         found = Merge(self._shards).differences(_leaves(a), _leaves(b), columns)
         async with aclosing(found) as parts:

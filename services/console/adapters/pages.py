@@ -1,26 +1,73 @@
-"""The static files, and the headers and host names of every answer."""
+"""The page's files, and what every answer and every request has to keep to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.console.domain.policy import HEADERS, is_allowed
+from services.console.domain.policy import HEADERS, host_name, is_allowed, is_page
 
 STATIC = Path(__file__).parents[1] / "static"
 MISDIRECTED = 421
+TOO_LARGE = 413
+UPLOADS = "/api/imports/uploads/"
+HASHED = "assets/"
+"""Files below this have their content's hash in their name."""
+
+
+class Files(StaticFiles):
+    """The page's files; those named by their content may be kept for ever."""
+
+    def file_response(self, full_path, *args, **kwargs) -> Response:  # type: ignore[no-untyped-def]
+        """See starlette."""
+        response = super().file_response(full_path, *args, **kwargs)
+        inside = Path(full_path).relative_to(STATIC).as_posix()
+        if inside.startswith(HASHED):
+            response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+def add_pages(app: FastAPI) -> None:
+    """Serve the page under every path that is a page's, and its files."""
+    app.mount("/static", Files(directory=STATIC, check_dir=False))
+    app.router.default = _page
+
+
+async def _page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer what no route does: the page finds by itself what its address means."""
+    if scope["type"] != "http":
+        return
+    if scope["method"] in ("GET", "HEAD") and is_page(scope["path"]):
+        await FileResponse(STATIC / "index.html")(scope, receive, send)
+        return
+    reason = {"error": f"there is nothing at {scope['path']}"}
+    await JSONResponse(reason, 404)(scope, receive, send)
 
 
 class Guard:
-    """ASGI middleware: adds the headers, and turns foreign host names away."""
+    """ASGI middleware: adds headers, turns foreign host names and large bodies away.
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str]) -> None:
+    Args:
+        app: What answers.
+        allowed_hosts: Under which names; "*" for any.
+        public_url: Its name counts too.
+        body_max_bytes: Of requests; files of uploads have a limit of their own.
+    """
+
+    def __init__(
+        self, app: ASGIApp, allowed_hosts: Sequence[str], public_url: str, body_max_bytes: int
+    ) -> None:
         self._app = app
-        self._allowed = frozenset(host.lower() for host in allowed_hosts)
+        own = host_name(urlsplit(public_url).netloc)
+        self._allowed = frozenset(host.lower() for host in (*allowed_hosts, own) if host)
+        self._body_max_bytes = body_max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -35,9 +82,32 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        host = Headers(scope=scope).get("host", "")
-        if is_allowed(scope["path"], host, self._allowed):
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not is_allowed(scope["path"], host, self._allowed):
+            reason = f"{host!r} is not one of the console's names (LOOPLINE_ALLOWED_HOSTS)"
+            await JSONResponse({"error": reason}, MISDIRECTED)(scope, receive, send_guarded)
+            return
+        if scope["path"].startswith(UPLOADS):
             await self._app(scope, receive, send_guarded)
             return
-        reason = f"{host!r} is not one of the console's names (LOOPLINE_ALLOWED_HOSTS)"
-        await JSONResponse({"error": reason}, MISDIRECTED)(scope, receive, send_guarded)
+        announced = headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced) > self._body_max_bytes:
+            reason = f"the body is larger than {self._body_max_bytes} bytes"
+            await JSONResponse({"error": reason}, TOO_LARGE)(scope, receive, send_guarded)
+            return
+        await self._app(scope, self._counted(receive), send_guarded)
+
+    def _counted(self, receive: Receive) -> Receive:
+        """Cut a body off that says nothing of its length and grows beyond the limit."""
+        read_bytes = 0
+
+        async def counted() -> Message:
+            nonlocal read_bytes
+            message = await receive()
+            read_bytes += len(message.get("body", b""))
+            if read_bytes > self._body_max_bytes:
+                return {"type": "http.disconnect"}
+            return message
+
+        return counted

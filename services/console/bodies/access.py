@@ -118,6 +118,8 @@ class TokenIn(In):
     scopes: list[str] = Field(min_length=1, max_length=64)
     """"read", "label", "review", "operate", "admin", "predict:<model>", "predict:*"."""
     lifetime_days: float = Field(default=90, gt=0, le=3650)
+    owner: str = Field(default="", max_length=63)
+    """As an admin: who it is for; oneself if empty."""
 
 
 class TokenOut(Out):

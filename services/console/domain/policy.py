@@ -7,8 +7,10 @@ from collections.abc import Collection
 HEADERS = {
     # Nothing but our own files, and nobody may frame the page.
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
+        # What a person is about to upload, and what the page draws itself, is shown from memory.
+        "img-src 'self' blob: data:; connect-src 'self'; frame-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -44,6 +46,17 @@ def host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
+
+
+def is_page(path: str) -> bool:
+    """Tell whether an address is one of the page's own, which finds what it means by itself.
+
+    >>> is_page("/datasets/catalogue/3"), is_page("/api/nothing"), is_page("/favicon.ico")
+    (True, False, False)
+    """
+    if path.startswith(("/api/", "/static/")) or path in ("/api", "/static", *OPEN_PATHS):
+        return False
+    return "." not in path.rpartition("/")[2] or "@" in path
 
 
 def is_plain(path: str) -> bool:

@@ -11,12 +11,15 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.datastructures import Default
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from loopline.access import Caller, Scope
 from services.console.bodies.base import ErrorOut
+from services.console.domain.attempts import TooOften
 
 SESSION_COOKIE = "loopline_session"
 CSRF_HEADER = "x-csrf-token"
@@ -68,6 +71,7 @@ class Registry:
         tag: str,
         status: int = 200,
         raw: str = "",
+        body: type[BaseModel] | None = None,
     ) -> None:
         """Add a route.
 
@@ -79,6 +83,7 @@ class Registry:
             tag: Groups routes in the document.
             status: Of a good answer.
             raw: Media type of an answer that is no JSON body of ours; "" for one that is.
+            body: What a handler answers that writes the JSON itself.
         """
         extra: dict[str, Any] = {"x-needs": str(needs), "security": []}
         guards = []
@@ -88,9 +93,12 @@ class Registry:
         responses = dict(_ERRORS)
         if raw:
             responses[status] = {"description": "As it is.", "content": {raw: {"schema": {}}}}
+        if body is not None:
+            responses[status] = {"model": body, "description": "A good answer."}
         self.router.add_api_route(
             path,
             handler,
+            response_model=None if body is not None else Default(None),
             methods=[method],
             status_code=status,
             dependencies=guards,
@@ -142,6 +150,11 @@ def answer_errors(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return JSONResponse({"error": "; ".join(map(_sentence, error.errors()[:5]))}, 422)
 
+    async def too_often(_: Request, error: Exception) -> Response:
+        assert isinstance(error, TooOften)
+        headers = {"retry-after": str(error.retry_after_s)}
+        return JSONResponse({"error": error.message}, 429, headers)
+
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         body = {"error": str(error.detail)}
@@ -149,6 +162,7 @@ def answer_errors(app: FastAPI) -> None:
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(TooOften, too_often)
 
 
 def _sentence(problem: dict[str, Any]) -> str:

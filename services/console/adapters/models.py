@@ -1,0 +1,415 @@
+"""Answers questions about models, and moves their aliases."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from fastapi import Response
+from pydantic import ValidationError
+
+from loopline.access import Caller
+from loopline.contracts import (
+    AliasMoved,
+    ArtefactKind,
+    DatasetCommitted,
+    Evaluation,
+    EvaluationCommitted,
+    ModelCommitted,
+)
+from loopline.errors import NotFound, Rejected
+from loopline.evaluation.report import ImageView, Report, ShapeView
+from loopline.lineage.details import iso, plain_struct
+from loopline.store.commits import Committed
+from loopline.store.datasets import Datasets
+from loopline.store.items import Item, Prediction, Shape
+from loopline.store.objects import Area, ObjectStore
+from services.console.adapters.items import item_out
+from services.console.adapters.log_view import LogView
+from services.console.adapters.messages import person_out, ref_out, seconds_between
+from services.console.adapters.sdk import Sdk
+from services.console.bodies.base import RefOut
+from services.console.bodies.models import (
+    CellOut,
+    ComparisonOut,
+    EvaluationOut,
+    FigureDifferenceOut,
+    ModelOut,
+    ModelsOut,
+    ModelVersionOut,
+    ModelVersionsOut,
+    MoveIn,
+    MoveOut,
+    MovesOut,
+    ReportOut,
+    RollbackIn,
+)
+from services.console.bodies.workflow import AliasOut, DownloadOut
+from services.console.domain.figures import main_metric
+
+ONNX = "model.onnx"
+REPORTS_KEPT = 8
+PER_CLASS = ":"
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; script-src 'none'; "
+    "frame-ancestors 'self'; sandbox"
+)
+
+ModelVersion = Committed[ModelCommitted]
+Measured = tuple[Evaluation, RefOut | None, str]  # with its dataset and when
+
+
+class ModelDesk:
+    """Models, from the log and the reports.
+
+    Args:
+        view: What the log says.
+        datasets: Opens trees, for the images of a cell.
+        objects: Where reports and files are.
+        sdk: Moves aliases.
+    """
+
+    def __init__(self, view: LogView, datasets: Datasets, objects: ObjectStore, sdk: Sdk) -> None:
+        self._view = view
+        self._datasets = datasets
+        self._objects = objects
+        self._sdk = sdk
+        self._reports: OrderedDict[str, Report] = OrderedDict()
+
+    async def models(self) -> ModelsOut:
+        """Return every model, the last changed first."""
+        heads: dict[str, ModelVersion] = {}
+        counts: Counter[str] = Counter()
+        for committed in self._committed():
+            counts[committed.ref.name] += 1
+            known = heads.get(committed.ref.name)
+            if known is None or committed.sequence > known.sequence:
+                heads[committed.ref.name] = committed
+        found = sorted(heads.values(), key=lambda one: -one.sequence)
+        return ModelsOut(
+            models=[
+                ModelOut(
+                    name=head.ref.name,
+                    head=self._version_out(head),
+                    versions=counts[head.ref.name],
+                    aliases={
+                        alias: move.message.target.version
+                        for alias, move in self._heads(head.ref.name).items()
+                    },
+                )
+                for head in found
+            ]
+        )
+
+    async def versions(self, name: str) -> ModelVersionsOut:
+        """Return the versions of a model, the newest first."""
+        found = [one for one in self._committed() if one.ref.name == name]
+        if not found:
+            raise NotFound(f"there is no model {name!r}", model=name)
+        found.sort(key=lambda one: -one.sequence)
+        return ModelVersionsOut(name=name, versions=[self._version_out(one) for one in found])
+
+    async def version(self, name: str, version: int) -> ModelVersionOut:
+        """Return one version."""
+        return self._version_out(self.committed(name, version))
+
+    async def report(self, name: str, version: int, id_: str) -> ReportOut:
+        """Return an evaluation with its report."""
+        measured = self._measured_as(self.committed(name, version), id_)
+        report = await self._report(id_)
+        return ReportOut(evaluation=_evaluation_out(name, version, measured), report=report)
+
+    async def report_page(self, name: str, version: int, id_: str) -> Response:
+        """Return a report's HTML page, which may run nothing."""
+        evaluation, _, _ = self._measured_as(self.committed(name, version), id_)
+        if not evaluation.page_digest:
+            raise NotFound("this evaluation has no page")
+        data = await self._objects.get(Area.REPORTS, evaluation.page_digest)
+        headers = {"content-security-policy": PAGE_POLICY, "cache-control": "private"}
+        return Response(data, media_type="text/html; charset=utf-8", headers=headers)
+
+    async def cell(
+        self, name: str, version: int, id_: str, truth: str, predicted: str, cursor: str,
+        limit: int,
+    ) -> CellOut:  # fmt: skip
+        """Return the images of a cell of a confusion matrix, as far as the report names them."""
+        _, dataset, _ = self._measured_as(self.committed(name, version), id_)
+        report = await self._report(id_)
+        views = [view for view in report.worst if _is_in_cell(view, truth, predicted)]
+        start = int(cursor) if cursor.isdecimal() else 0
+        shown = views[start : start + limit]
+        items = await self._items(dataset, [view.asset for view in shown])
+        return CellOut(
+            truth=truth,
+            predicted=predicted,
+            items=[
+                item_out(items.get(view.asset) or _item_of(view), _prediction_of(view))
+                for view in shown
+            ],
+            total=len(views),
+            next_cursor=str(start + limit) if start + limit < len(views) else None,
+        )
+
+    async def file(self, name: str, version: int, file: str) -> Response:
+        """Return a file of a model version."""
+        for entry in self.committed(name, version).message.files:
+            if entry.name == file:
+                data = await self._objects.get(Area.MODELS, entry.digest)
+                disposition = f"attachment; filename*=UTF-8''{quote(f'{name}-v{version}-{file}')}"
+                headers = {"content-disposition": disposition, "etag": f'"{entry.digest}"'}
+                return Response(data, media_type="application/octet-stream", headers=headers)
+        raise NotFound(f"{name} v{version} has no file {file!r}", file=file)
+
+    async def compare(self, name: str, a: int, b: int) -> ComparisonOut:
+        """Put two versions beside each other."""
+        one = self._version_out(self.committed(name, a))
+        other = self._version_out(self.committed(name, b))
+        pairs = [
+            (x, y) for x in one.evaluations for y in other.evaluations
+            if x.split_digest and x.split_digest == y.split_digest
+        ]  # fmt: skip
+        before, after = (pairs[0][0].metrics, pairs[0][1].metrics) if pairs else (
+            one.metrics, other.metrics
+        )  # fmt: skip
+        figures = [_difference(n, before, after) for n in sorted(before.keys() | after.keys())]
+        changed = {
+            key: (one.parameters.get(key), other.parameters.get(key))
+            for key in sorted(one.parameters.keys() | other.parameters.keys())
+            if one.parameters.get(key) != other.parameters.get(key)
+        }
+        return ComparisonOut(
+            a=one,
+            b=other,
+            is_comparable=bool(pairs),
+            reason="" if pairs else "they were not measured on the same items and labels",
+            metrics=[figure for figure in figures if PER_CLASS not in figure.name],
+            per_class=[figure for figure in figures if PER_CLASS in figure.name],
+            parameters=changed,
+        )
+
+    async def moves(self, name: str) -> MovesOut:
+        """Return every move of a model's aliases, the newest first."""
+        found = sorted(self._moves(name), key=lambda move: -move.sequence)
+        return MovesOut(moves=[_move_out(move) for move in found])
+
+    async def promote(self, name: str, body: MoveIn, caller: Caller) -> MoveOut:
+        """Move an alias to a version."""
+        self.committed(name, body.version)
+        moved = await self._sdk.models(caller).promote(
+            f"{name}@v{body.version}", body.alias, body.reason
+        )
+        await self._view.catch_up(moved.sequence)
+        return _move_out(moved)
+
+    async def rollback(self, name: str, body: RollbackIn, caller: Caller) -> MoveOut:
+        """Move an alias back to where it pointed before.
+
+        Raises:
+            Rejected: It was never anywhere else.
+        """
+        head = self._heads(name).get(body.alias)
+        if head is None:
+            raise NotFound(f"the model {name!r} has no alias {body.alias!r}", model=name)
+        if not head.message.previous.version:
+            raise Rejected(f"{body.alias} of {name} was never at another version", model=name)
+        reason = body.reason or f"rolled back by {caller.name}"
+        version = head.message.previous.version
+        return await self.promote(
+            name, MoveIn(alias=body.alias, version=version, reason=reason), caller
+        )
+
+    def committed(self, name: str, version: int) -> ModelVersion:
+        """Return a version's commit; NotFound if there is none."""
+        found = self._view.commits.get(f"model:{name}@{version}")
+        if found is None:
+            raise NotFound(f"there is no model {name} v{version}", model=name)
+        return found
+
+    def _committed(self) -> Iterator[ModelVersion]:
+        for one in self._view.commits.values():
+            if isinstance(one.message, ModelCommitted):
+                yield one
+
+    def _moves(self, name: str) -> Iterator[Committed[AliasMoved]]:
+        for one in self._view.commits.values():
+            if isinstance(one.message, AliasMoved) and one.message.model == name:
+                yield one
+
+    def _heads(self, name: str) -> dict[str, Committed[AliasMoved]]:
+        found: dict[str, Committed[AliasMoved]] = {}
+        for move in sorted(self._moves(name), key=lambda one: one.sequence):
+            found[move.message.alias] = move
+        return found
+
+    def _version_out(self, committed: ModelVersion) -> ModelVersionOut:
+        message, commit, ref = committed.message, committed.commit, committed.ref
+        run = commit.run
+        measured = self._measured(committed)
+        metrics = dict(measured[0][0].metrics) if measured else {}
+        main = main_metric(metrics)
+        trained_on = [r for r in run.inputs if r.kind == ArtefactKind.ARTEFACT_KIND_DATASET]
+        return ModelVersionOut(
+            name=ref.name,
+            version=ref.version,
+            digest=ref.digest,
+            node=f"model:{ref.name}@{ref.version}",
+            summary=commit.summary,
+            committed_at=iso(commit.committed_at),
+            actor=person_out(run.actor),
+            run=run.id,
+            task=message.task,
+            recipe=message.recipe,
+            classes=list(message.classes),
+            trained_on=ref_out(trained_on[0]) if trained_on else None,
+            parameters=plain_struct(run.parameters),
+            duration_s=seconds_between(iso(run.started_at), iso(run.finished_at)),
+            aliases=[
+                AliasOut(
+                    alias=alias,
+                    moved_at=iso(move.commit.committed_at),
+                    reason=move.message.reason,
+                )
+                for alias, move in sorted(self._heads(ref.name).items())
+                if move.message.target.version == ref.version
+            ],
+            main_metric=main,
+            main_value=metrics.get(main),
+            metrics=metrics,
+            evaluations=[_evaluation_out(ref.name, ref.version, one) for one in measured],
+            files=[
+                DownloadOut(
+                    name=file.name,
+                    size_bytes=file.size_bytes,
+                    url=f"/api/models/{ref.name}/versions/{ref.version}/files/{file.name}",
+                )
+                for file in message.files
+            ],
+            size_bytes=next((f.size_bytes for f in message.files if f.name == ONNX), 0),
+        )
+
+    def _measured(self, committed: ModelVersion) -> list[Measured]:
+        """Return a version's evaluations: its own first, then the later ones, the newest first."""
+        trained_on = [
+            r for r in committed.commit.run.inputs if r.kind == ArtefactKind.ARTEFACT_KIND_DATASET
+        ]
+        dataset = ref_out(trained_on[0]) if trained_on else None
+        at = iso(committed.commit.committed_at)
+        found = [(evaluation, dataset, at) for evaluation in committed.message.evaluations]
+        later = [
+            one for one in self._view.commits.values()
+            if isinstance(one.message, EvaluationCommitted)
+            and one.message.model.name == committed.ref.name
+            and one.message.model.version == committed.ref.version
+        ]  # fmt: skip
+        for one in sorted(later, key=lambda each: -each.sequence):
+            message = one.message
+            at = iso(one.commit.committed_at)
+            found.append((message.evaluation, ref_out(message.dataset), at))
+        return found
+
+    def _measured_as(self, committed: ModelVersion, id_: str) -> Measured:
+        for one in self._measured(committed):
+            if one[0].report_digest == id_:
+                return one
+        raise NotFound(f"the model has no evaluation {id_}", evaluation=id_)
+
+    async def _report(self, digest: str) -> Report:
+        if digest not in self._reports:
+            self._reports[digest] = await self._read_report(digest)
+            if len(self._reports) > REPORTS_KEPT:
+                self._reports.popitem(last=False)
+        return self._reports[digest]
+
+    async def _read_report(self, digest: str) -> Report:
+        for area in (Area.REPORTS, Area.MODELS):  # a training's own report is one of its files
+            try:
+                data = await self._objects.get(area, digest)
+            except NotFound:
+                continue
+            try:
+                return Report.model_validate_json(data)
+            except ValidationError as error:
+                raise Rejected(f"the report {digest} is of another release: {error}") from error
+        raise NotFound(f"there is no report {digest}", report=digest)
+
+    async def _items(self, dataset: RefOut | None, assets: list[str]) -> dict[str, Item]:
+        if dataset is None or not assets:
+            return {}
+        committed = self._view.commits.get(f"dataset:{dataset.name}@{dataset.version}")
+        if committed is None or not isinstance(committed.message, DatasetCommitted):
+            return {}
+        return await (await self._datasets.tree(committed)).get(assets)
+
+
+def _evaluation_out(name: str, version: int, measured: Measured) -> EvaluationOut:
+    evaluation, dataset, at = measured
+    place = f"/api/models/{name}/versions/{version}/evaluations/{evaluation.report_digest}"
+    return EvaluationOut(
+        id=evaluation.report_digest,
+        split=evaluation.split,
+        split_digest=evaluation.split_digest,
+        count=evaluation.count,
+        metrics=dict(evaluation.metrics),
+        dataset=dataset,
+        evaluated_at=at,
+        page_url=f"{place}/page" if evaluation.page_digest else "",
+    )
+
+
+def _difference(name: str, a: dict[str, float], b: dict[str, float]) -> FigureDifferenceOut:
+    one, other = a.get(name), b.get(name)
+    both = one is not None and other is not None
+    return FigureDifferenceOut(
+        name=name,
+        a=one,
+        b=other,
+        difference=other - one if both else None,  # type: ignore[operator]
+    )
+
+
+def _move_out(move: Committed[AliasMoved]) -> MoveOut:
+    message = move.message
+    return MoveOut(
+        model=message.model,
+        alias=message.alias,
+        version=message.target.version,
+        previous=message.previous.version,
+        moved_at=iso(move.commit.committed_at),
+        actor=person_out(move.commit.run.actor),
+        reason=message.reason,
+    )
+
+
+def _is_in_cell(view: ImageView, truth: str, predicted: str) -> bool:
+    """Tell whether an image shows what a cell counts; "background" is what nobody drew."""
+    true = {shape.class_name for shape in view.truth} or {"background"}
+    said = {shape.class_name for shape in view.predicted} or {"background"}
+    if truth == "background":
+        return any(s.class_name == predicted and s.verdict == "wrong" for s in view.predicted)
+    if predicted == "background":
+        return any(s.class_name == truth and s.verdict == "missed" for s in view.truth)
+    return truth in true and predicted in said
+
+
+def _item_of(view: ImageView) -> Item:
+    """Return an image of a report whose dataset version is not known here."""
+    return Item(
+        view.asset, "", 0, view.width_px, view.height_px, labeled=True,
+        shapes=tuple(_shape(at, shape) for at, shape in enumerate(view.truth)),
+    )  # fmt: skip
+
+
+def _prediction_of(view: ImageView) -> Prediction:
+    shapes = tuple(_shape(at, shape) for at, shape in enumerate(view.predicted))
+    return Prediction(view.asset, shapes, ())
+
+
+def _shape(at: int, shape: ShapeView) -> Shape:
+    return Shape(
+        id=str(at),
+        class_name=shape.class_name,
+        bbox_xyxy=shape.bbox_xyxy,
+        mask_rle=shape.mask_rle,
+        confidence=shape.confidence,
+    )
