@@ -22,6 +22,7 @@ from loopline.contracts import (
     RunState,
     catalog,
 )
+from loopline.digests import canonical_json
 from loopline.errors import Rejected
 from loopline.evaluation.report import Report
 from loopline.runtime.processing import Delivery, describe
@@ -43,6 +44,7 @@ from services.trainer.adapters.evaluations import (
 from services.trainer.adapters.files import write_whole
 from services.trainer.adapters.measuring import carried_out
 from services.trainer.adapters.messages import ITEM_COLUMNS, example_of, in_role, report_outputs
+from services.trainer.attendance import state_after
 from services.trainer.domain.examples import TEST, TRAIN, VALIDATION, Example
 from services.trainer.domain.job import PLACED, Placed
 from services.trainer.domain.manifest import Manifest, StoredFile
@@ -58,7 +60,6 @@ from services.trainer.domain.measuring import (
     Quantize,
     Subject,
 )
-from services.trainer.execution import state_after
 from services.trainer.settings import TrainerSettings
 
 CODE: Final = ("loopline.evaluation", "loopline.vision", "services.trainer.evaluation")
@@ -347,7 +348,7 @@ class Measurements:
         report = found.report.model_copy(update={"speed": None, "model": ""})
         contents = {
             ONNX_FILE: onnx_model,
-            REPORT_FILE: report.model_dump_json(exclude_none=True).encode(),
+            REPORT_FILE: canonical_json(report.model_dump(mode="json", exclude_none=True)),
         }
         digests = await self._service.objects.put_many(Area.MODELS, list(contents.values()))
         files = [

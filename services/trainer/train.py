@@ -35,8 +35,10 @@ from services.trainer.recipes.registry import AnyRecipe, checked_parameters, fin
 
 # The source that weights depend on, beside the recipe's own.
 CODE: Final = (
+    "loopline.evaluation",
     "loopline.vision",
     "services.trainer.domain",
+    "services.trainer.evaluation",
     "services.trainer.recipes",
     "services.trainer.training",
 )

@@ -37,18 +37,22 @@ class Train(Message):
 
     Attributes:
         dataset: For messages: "catalogue@v3".
+        model: The model's name, for its report.
         classes: In the order of the outputs.
         examples_file: JSON lines of `Placed`.
         folder: Where results are written, and checkpoints; what lies there is resumed from.
         memory_bytes: How many decoded pixels may be kept in memory.
+        initial_weights: The file that training begins with, where the parameters name one.
     """
 
     do: Literal["train"] = "train"
     dataset: str
+    model: str = ""
     classes: tuple[str, ...]
     examples_file: Path
     folder: Path
     memory_bytes: int = 2 * 1024**3
+    initial_weights: Path | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -131,6 +135,14 @@ class Stopped(Message):
     step: int
 
 
+class Reports(Message):
+    """The files of an evaluation that are no part of the model version: they hold its speed."""
+
+    evaluation: Path
+    outcomes: Path
+    page: Path
+
+
 class Trained(Message):
     """All is done; the files are in the job's folder.
 
@@ -138,6 +150,8 @@ class Trained(Message):
         files: Paths of the model version's files, named as they are to be called.
         weights_digest: sha256 over the tensors of the weights.
         metrics: On the test split.
+        headline: The name of the first of them.
+        reports: Of the evaluation on the test split.
         count: Images of the test split that were judged.
         figures: What is worth keeping of the run itself: seconds, images_per_s, parity, ...
     """
@@ -147,6 +161,8 @@ class Trained(Message):
     weights_digest: str
     input_format: InputFormat
     metrics: dict[str, float]
+    headline: str
+    reports: Reports
     count: int
     figures: dict[str, float]
     device: str

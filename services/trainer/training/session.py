@@ -14,10 +14,15 @@ import torch
 
 from loopline.digests import canonical_json
 from loopline.errors import Rejected
+from loopline.evaluation.report import Report
+from loopline.evaluation.training import training_curves
 from services.trainer.adapters.files import write_whole
 from services.trainer.domain.checkpoint import CheckpointName
 from services.trainer.domain.examples import TEST, TRAIN, VALIDATION
-from services.trainer.domain.job import PLACED, CheckpointSaved, Placed, Train, Trained
+from services.trainer.domain.job import PLACED, CheckpointSaved, Placed, Reports, Train, Trained
+from services.trainer.evaluation import pages
+from services.trainer.evaluation.measuring import Measured, measure, named
+from services.trainer.evaluation.network import Network
 from services.trainer.recipes.interface import Recipe
 from services.trainer.recipes.parameters import RecipeParameters
 from services.trainer.recipes.registry import AnyRecipe
@@ -29,7 +34,6 @@ from services.trainer.training.loop import (
     Loop,
     freeze,
     initial_state,
-    judge,
     make_deterministic,
 )
 from services.trainer.training.peers import Peers
@@ -38,6 +42,8 @@ from services.trainer.training.pixels import Pixels, Room, survey
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 EVALUATION_FILE = "evaluation.json"
+OUTCOMES_FILE = "outcomes.npz"
+PAGE_FILE = "evaluation.html"
 RECIPE_FILE = "recipe.json"
 
 Splits = dict[str, Split]
@@ -51,6 +57,7 @@ class Fitted:
     splits: Splits
     state: TrainingState
     figures: dict[str, float]
+    test: Sequence[Placed] = ()
 
 
 def train(
@@ -117,7 +124,8 @@ def fit(
     loop.finish()
     with torch.no_grad():
         recipe.calibrate(state.judged.eval(), list(splits[VALIDATION].batches(recipe)))
-    return Fitted(recipe, splits, state, figures | {"steps": float(state.step)})
+    figures |= {"steps": float(state.step)}
+    return Fitted(recipe, splits, state, figures, placed.get(TEST, []))
 
 
 def _begun(
@@ -178,27 +186,52 @@ def _finished(fitted: Fitted, name: str, job: Train) -> Trained:
     recipe, splits, state, figures = fitted.recipe, fitted.splits, fitted.state, fitted.figures
     model = state.judged
     device = next(model.parameters()).device
-    judgement = judge(recipe, model, splits[TEST])
     exported = recipe.export(model.cpu().eval())
     onnx_model = export.onnx_file(exported, recipe.input_format)
     parity = export.parity(recipe, exported, onnx_model, splits[TEST])
     figures |= {"onnx_parity": parity.difference, "onnx_parity_metrics": parity.metrics}
-    report = {"task": recipe.task, "split": TEST, **judgement.report, "history": state.history}
+    measured = _measured(fitted, onnx_model)
+    report = named(measured.findings.report, model="", dataset=job.dataset, split=TEST)
+    curves = (*report.curves, *training_curves(state.history))
+    report = report.model_copy(update={"curves": curves})
     contents = {
         ONNX_FILE: onnx_model,
         WEIGHTS_FILE: export.weights_file(model),
-        EVALUATION_FILE: canonical_json(report),
+        EVALUATION_FILE: pages.report_file(report),
         RECIPE_FILE: canonical_json(_recipe_document(recipe, name)),
     }
+    told = report.model_copy(update={"model": job.model, "speed": measured.speed})
     return Trained(
         files=tuple(_write(job.folder / "files", contents)),
         weights_digest=export.weights_digest(model),
         input_format=recipe.input_format,
-        metrics=judgement.metrics,
-        count=len(splits[TEST]),
-        figures=figures,
+        metrics=report.metrics,
+        headline=next(iter(report.headline), ""),
+        count=report.count,
+        reports=_reports(job.folder / "reports", told, measured, fitted.test),
+        figures=figures | {"evaluation_images_per_s": measured.speed.images_per_s},
         device=device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
     )
+
+
+def _measured(fitted: Fitted, onnx_model: bytes) -> Measured:
+    """Measure what is served, on the test split, as any evaluation of the version would."""
+    recipe = fitted.recipe
+    network = Network(onnx_model, recipe.task, recipe.parameters.threads)
+    return measure(network, recipe.task, recipe.classes, recipe.input_format, fitted.test)
+
+
+def _reports(
+    folder: Path, report: Report, measured: Measured, examples: Sequence[Placed]
+) -> Reports:
+    paths = {one.example.asset: one.path for one in examples}
+    contents = {
+        EVALUATION_FILE: pages.report_file(report),
+        OUTCOMES_FILE: pages.outcomes_file(measured.findings),
+        PAGE_FILE: pages.page_file(report, paths),
+    }
+    evaluation, outcomes, page = _write(folder, contents)
+    return Reports(evaluation=evaluation, outcomes=outcomes, page=page)
 
 
 def _recipe_document(recipe: Recipe[Any], name: str) -> dict[str, Any]:

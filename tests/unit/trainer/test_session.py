@@ -17,6 +17,9 @@ import safetensors.numpy
 import torch
 
 from loopline.errors import Rejected
+from loopline.evaluation import outcomes, report
+from loopline.evaluation.classification import evaluate_classification
+from loopline.evaluation.images import ImageFacts
 from loopline.testing.products import Product
 from loopline.vision.images import decode, resize
 from services.trainer.domain.checkpoint import CheckpointName
@@ -239,14 +242,30 @@ def test_the_exported_network_takes_pixels_and_answers_with_the_reported_probabi
     assert (image.name, image.type, image.shape[1:]) == ("image", "tensor(uint8)", [28, 28, 1])
     assert (output.name, output.type) == ("probabilities", "tensor(float)")
 
-    report = json.loads(files["evaluation.json"].read_text())
-    said = {entry["asset"]: entry for entry in report["predictions"]}
+    said = report.Report.model_validate_json(files["evaluation.json"].read_text())
     tested = [product for product in small_catalogue if product.split == "test"]
     pixels = np.stack([resize(decode(p.data, 1), 28, 28, "area") for p in tested])
     [probabilities] = network.run(None, {"image": pixels})
-    expected = [said[product.asset]["probabilities"] for product in tested]
-    assert np.abs(probabilities - np.array(expected)).max() < 1e-4
-    assert {product.class_name for product in tested} == set(report["classes"]) == set(CLASSES)
+    targets = np.array([CLASSES.index(product.class_name) for product in tested])
+    images = [ImageFacts(product.asset, 28, 28) for product in tested]
+    expected = evaluate_classification(probabilities, targets, CLASSES, images).report
+    assert said.metrics == pytest.approx(expected.metrics, abs=1e-5)
+    assert said.classes == CLASSES
+    assert undisturbed.metrics == pytest.approx(said.metrics, abs=1e-6)
+
+
+def test_the_report_has_a_page_outcomes_and_the_curves_of_the_training(
+    undisturbed: Trained,
+) -> None:
+    told = report.Report.model_validate_json(undisturbed.reports.evaluation.read_text())
+    assert told.speed is not None
+    training = [curve for curve in told.curves if curve.kind == "training"]
+    assert {"loss", "accuracy"} <= {curve.name for curve in training}
+    assert all(len(curve.x) == len(training[0].x) for curve in training)
+    assert undisturbed.reports.page.read_text().startswith("<!doctype html>")
+    kept = outcomes.from_bytes(undisturbed.reports.outcomes.read_bytes())
+    once = kept.measure(np.ones((1, len(kept.images)), np.int64))
+    assert once["accuracy"][0] == pytest.approx(told.metrics["accuracy"])
 
 
 def test_parity_is_stated_and_small(undisturbed: Trained) -> None:
