@@ -3,8 +3,8 @@
 The generated modules mirror proto/; programs import from here.
 """
 
-from loopline.contracts.agent.v1.agent_pb2 import AgentReported, Device, RunningWork
 from loopline.contracts.access.v1.access_pb2 import AccessRevoked
+from loopline.contracts.agent.v1.agent_pb2 import AgentReported, Device, RunningWork
 from loopline.contracts.dataset.v1.annotation_pb2 import BoundingBox, Mask, Polygon, Shape
 from loopline.contracts.dataset.v1.dataset_pb2 import DatasetCommitted, TreeRef
 from loopline.contracts.evaluation.v1.evaluation_pb2 import (
@@ -49,6 +49,11 @@ from loopline.contracts.model.v1.model_pb2 import (
     PromotionDeclined,
     TrainModel,
 )
+from loopline.contracts.model.v1.reproduction_pb2 import (
+    Difference,
+    ReproduceModel,
+    ReproductionCommitted,
+)
 from loopline.contracts.prediction.v1.prediction_pb2 import (
     ApplyModel,
     JoinPredictions,
@@ -83,6 +88,7 @@ __all__ = [
     "DatasetCommitted",
     "DeliveryCommitted",
     "Device",
+    "Difference",
     "Environment",
     "EvaluateModel",
     "Evaluation",
@@ -109,6 +115,8 @@ __all__ = [
     "Preprocessing",
     "PromotionDeclined",
     "QuantizeModel",
+    "ReproduceModel",
+    "ReproductionCommitted",
     "RouteChunk",
     "Run",
     "RunChanged",

@@ -127,7 +127,7 @@ DATASET_COMMITTED = Event(
     c.DatasetCommitted,
     "loopline.{workspace}.dataset.{name}.committed",
     Stream.COMMITS,
-    ("ingest", "annotate", "trainer", "user"),
+    ("ingest", "annotate", "trainer", "user", "console"),
     (Durable("router"),),
     "A dataset has a new version.",
 )
@@ -145,7 +145,7 @@ ALIAS_MOVED = Event(
     c.AliasMoved,
     "loopline.{workspace}.alias.{model}.{alias}.moved",
     Stream.COMMITS,
-    ("router", "user"),
+    ("router", "user", "console"),
     (Durable("router"),),
     "An alias points to another model version; every inference process follows it too.",
 )
@@ -157,6 +157,15 @@ EVALUATION_COMMITTED = Event(
     ("trainer",),
     (),
     "A model version was measured on a split of a dataset version.",
+)
+REPRODUCTION_COMMITTED = Event(
+    "reproduction_committed",
+    c.ReproductionCommitted,
+    "loopline.{workspace}.reproduction.{model}.committed",
+    Stream.COMMITS,
+    ("trainer",),
+    (),
+    "A model version was trained again from the log alone, and compared.",
 )
 FLOW_COMMITTED = Event(
     "flow_committed",
@@ -227,7 +236,7 @@ IMPORT_IMAGES = Event(
     c.ImportImages,
     "loopline.{workspace}.cmd.import.{pool}",
     Stream.WORK,
-    ("user", "external"),
+    ("user", "external", "console"),
     (Durable("ingest", ack_wait_s=LONG),),
     "Import the images of a bucket into a dataset.",
 )
@@ -254,16 +263,25 @@ TRAIN_MODEL = Event(
     c.TrainModel,
     "loopline.{workspace}.cmd.train.{pool}",
     Stream.WORK,
-    ("router", "user", "external"),
+    ("router", "user", "external", "console"),
     (Durable("trainer", ack_wait_s=AGENT),),
     "Train a model on a dataset version.",
+)
+REPRODUCE_MODEL = Event(
+    "reproduce_model",
+    c.ReproduceModel,
+    "loopline.{workspace}.cmd.reproduce.{pool}",
+    Stream.WORK,
+    ("user", "external", "console"),
+    (Durable("trainer", ack_wait_s=AGENT),),
+    "Train a model version again from the log alone, and compare.",
 )
 EVALUATE_MODEL = Event(
     "evaluate_model",
     c.EvaluateModel,
     "loopline.{workspace}.cmd.evaluate.{pool}",
     Stream.WORK,
-    ("router", "user", "external"),
+    ("router", "user", "external", "console"),
     (Durable("trainer", ack_wait_s=LONG),),
     "Measure a model version on a split of a dataset version.",
 )
@@ -281,7 +299,7 @@ APPLY_MODEL = Event(
     c.ApplyModel,
     "loopline.{workspace}.cmd.apply.{pool}",
     Stream.WORK,
-    ("router", "user", "external"),
+    ("router", "user", "external", "console"),
     (Durable("inference", ack_wait_s=LONG),),
     "Apply a model version to items of a dataset version.",
 )

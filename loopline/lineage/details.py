@@ -23,6 +23,7 @@ from loopline.contracts import (
     LabelsSubmitted,
     ModelCommitted,
     PredictionsCommitted,
+    ReproductionCommitted,
     Run,
     RunKind,
     Verdict,
@@ -129,6 +130,16 @@ def _told_of_evaluation(message: EvaluationCommitted) -> Told:
     return {"count": message.evaluation.count, **message.evaluation.metrics}, details
 
 
+def _told_of_reproduction(message: ReproductionCommitted) -> Told:
+    details = {
+        "model": artefact_id("model", message.model.name, message.model.version),
+        "identical": message.is_identical,
+        "causes": [f"{d.what}: {d.was} -> {d.now}" for d in message.causes],
+        "effects": [f"{d.what}: {d.was} -> {d.now}" for d in message.effects],
+    }
+    return dict(message.metrics), details
+
+
 def _metrics(evaluations: Iterable[Evaluation]) -> dict[str, float]:
     """Return the metrics of all splits; with the split's name before them if there are several."""
     splits = list(evaluations)
@@ -193,6 +204,7 @@ _TELLERS: dict[type[Message], Callable[[Any], Told]] = {
     DatasetCommitted: _told_of_dataset,
     ModelCommitted: _told_of_model,
     EvaluationCommitted: _told_of_evaluation,
+    ReproductionCommitted: _told_of_reproduction,
     AliasMoved: _told_of_alias,
     PredictionsCommitted: _told_of_predictions,
     LabelingJobCommitted: _told_of_job,

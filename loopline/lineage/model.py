@@ -18,7 +18,7 @@ LABELER = "labeler"  # a person whose labels were submitted
 REPORT = "report"
 KINDS = (
     SOURCE, "dataset", "model", "alias", "flow", "predictions", "labeling_job", LABELS,
-    "delivery", "evaluation", REPORT, RUN, BUCKET, LABELER,
+    "delivery", "evaluation", "reproduction", REPORT, RUN, BUCKET, LABELER,
 )  # fmt: skip
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
-from loopline.contracts import EvaluateModel, QuantizeModel, TrainModel, catalog
+from loopline.contracts import EvaluateModel, QuantizeModel, ReproduceModel, TrainModel, catalog
 from loopline.runtime.processing import Delivery
 from loopline.runtime.service import Service, work
+from services.trainer.attendance import Attendance
 from services.trainer.execution import Executions
 from services.trainer.measurements import Measurements
+from services.trainer.reproductions import Reproductions
 from services.trainer.settings import TrainerSettings
 
 log = structlog.get_logger()
@@ -22,16 +26,20 @@ class Trainer(Service):
 
     async def start(self) -> None:
         """Build adapters."""
-        self.executions = Executions(self, self.settings)
-        self.executions.prune()
+        self.attendance = Attendance(self, self.settings)
+        self.attendance.prune()
+        self.executions = Executions(self, self.attendance)
+        self.reproductions = Reproductions(self, self.attendance)
         self.measurements = Measurements(
-            self, self.settings, self.executions.folders, self.executions.cache
+            self, self.settings, self.attendance.folders, self.attendance.cache
         )
+        self._training = asyncio.Lock()
 
     @work(catalog.TRAIN_MODEL, concurrency=1)
     async def on_train_model(self, command: TrainModel, delivery: Delivery) -> None:
         """Train, evaluate, export and commit a model version, unless that run is committed."""
-        committed = await self.executions.carry_out(command, delivery)
+        async with self._training:
+            committed = await self.executions.carry_out(command, delivery)
         log.info(
             "model_trained",
             model=command.model,
@@ -39,6 +47,23 @@ class Trainer(Service):
             digest=committed.ref.digest,
             run_id=committed.commit.run.id,
         )
+
+    @work(catalog.REPRODUCE_MODEL, concurrency=1)
+    async def on_reproduce_model(self, command: ReproduceModel, delivery: Delivery) -> None:
+        """Train a model version again from the log alone, and commit what that proved."""
+        async with self._training:
+            committed = await self.reproductions.carry_out(command, delivery)
+        log.info(
+            "model_reproduced",
+            model=command.model.name,
+            version=committed.message.model.version,
+            identical=committed.message.is_identical,
+            run_id=committed.commit.run.id,
+        )
+
+    def capacity(self) -> int:
+        """See `Service`: one training at a time."""
+        return 1
 
     @work(catalog.EVALUATE_MODEL, concurrency=1)
     async def on_evaluate_model(self, command: EvaluateModel, delivery: Delivery) -> None:

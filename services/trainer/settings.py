@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from loopline.runtime.settings import ServiceSettings
 
 
@@ -14,6 +16,9 @@ class TrainerSettings(ServiceSettings):
     """Decoded images that a training keeps; beyond, images are decoded again each epoch."""
     checkpoint_upload_every_s: float = 10.0
     """Every checkpoint is on this machine's disk; so often one goes to storage, for others."""
+    weights_dir: Path | None = None
+    """Files that trainings may begin with (`initial_weights: file:NAME`); a folder of the trainer's
+    own if not given."""
     silence_s: float = 900.0
     """A training process that says nothing for so long is ended."""
     training_niceness: int = 5

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from loopline.contracts import (
     ArtefactKind,
@@ -17,7 +19,6 @@ from loopline.contracts import (
     Preprocessing,
     Run,
     RunChanged,
-    RunKind,
     RunState,
     TrainingProgress,
     TrainModel,
@@ -26,9 +27,8 @@ from loopline.store.commits import Committed
 from loopline.store.items import Item
 from services.trainer.domain.examples import TEST, Annotation, Example
 from services.trainer.domain.job import Described, Progress, Trained
-from services.trainer.domain.manifest import InputFormat, Manifest, file_named
+from services.trainer.domain.manifest import InputFormat, Manifest
 
-EVALUATION_FILE = "evaluation.json"
 REJECTED_REVIEW = "rejected"
 ITEM_COLUMNS = (
     "asset", "size_bytes", "width_px", "height_px", "split", "labeled", "shapes", "tags", "source",
@@ -68,6 +68,23 @@ def asked_by(command: TrainModel) -> list[ArtefactRef]:
 
 
 @dataclass(frozen=True, slots=True)
+class InitialWeights:
+    """Where a training begins.
+
+    Attributes:
+        parameter: As the run records it: an alias became the version it named.
+        inputs: What the run reads for it.
+        digest: Of the file in storage; empty for one on this machine.
+        path: Of the file on this machine.
+    """
+
+    parameter: str
+    inputs: tuple[ArtefactRef, ...] = ()
+    digest: str = ""
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """One training on its way: what the messages about it have in common."""
 
@@ -76,6 +93,7 @@ class Training:
     dataset: Committed[DatasetCommitted]
     described: Described
     run: Run
+    initial_weights: InitialWeights
 
     @property
     def dataset_version(self) -> str:
@@ -109,7 +127,7 @@ class Training:
             )
         return message
 
-    def completed(self, committed: Committed[ModelCommitted]) -> RunChanged:
+    def completed(self, committed: Committed[Any]) -> RunChanged:
         """Return that it is done, and what it made."""
         message = self._changed(RunState.RUN_STATE_COMPLETED)
         message.message = committed.commit.summary
@@ -126,11 +144,12 @@ class Training:
         message.message = reason
         return message
 
-    def committed(self, trained: Trained, manifest: Manifest, run: Run) -> ModelCommitted:
+    def committed(
+        self, trained: Trained, manifest: Manifest, run: Run, reports: Mapping[str, str]
+    ) -> ModelCommitted:
         """Return the commit of the new version; the log fills in its number and parent."""
-        report = file_named(manifest.files, EVALUATION_FILE)
-        accuracy = trained.metrics.get("accuracy")
-        found = f": accuracy {accuracy:.3f}" if accuracy is not None else ""
+        value = trained.metrics.get(trained.headline)
+        found = f": {trained.headline} {value:.3f}" if value is not None else ""
         return ModelCommitted(
             commit=Commit(
                 artefact=ArtefactRef(
@@ -154,7 +173,9 @@ class Training:
                     split_digest=self.dataset.message.test_split_digest,
                     count=trained.count,
                     metrics=trained.metrics,
-                    report_digest=report.digest,
+                    report_digest=reports["evaluation"],
+                    outcomes_digest=reports["outcomes"],
+                    page_digest=reports["page"],
                 )
             ],
         )
@@ -164,7 +185,7 @@ class Training:
         return RunChanged(
             training=training,
             run_id=self.run.id,
-            kind=RunKind.RUN_KIND_TRAIN,
+            kind=self.run.kind,
             state=state,
             title=self.title,
             unit="epochs",

@@ -27,6 +27,7 @@ class ArtefactKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ARTEFACT_KIND_EVALUATION: _ClassVar[ArtefactKind]
     ARTEFACT_KIND_TOKEN: _ClassVar[ArtefactKind]
     ARTEFACT_KIND_REVIEW: _ClassVar[ArtefactKind]
+    ARTEFACT_KIND_REPRODUCTION: _ClassVar[ArtefactKind]
 
 class RunKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -44,6 +45,7 @@ class RunKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RUN_KIND_RESTORE: _ClassVar[RunKind]
     RUN_KIND_EDIT: _ClassVar[RunKind]
     RUN_KIND_QUANTIZE: _ClassVar[RunKind]
+    RUN_KIND_REPRODUCE: _ClassVar[RunKind]
 ARTEFACT_KIND_UNSPECIFIED: ArtefactKind
 ARTEFACT_KIND_SOURCE: ArtefactKind
 ARTEFACT_KIND_DATASET: ArtefactKind
@@ -58,6 +60,7 @@ ARTEFACT_KIND_REPORT: ArtefactKind
 ARTEFACT_KIND_EVALUATION: ArtefactKind
 ARTEFACT_KIND_TOKEN: ArtefactKind
 ARTEFACT_KIND_REVIEW: ArtefactKind
+ARTEFACT_KIND_REPRODUCTION: ArtefactKind
 RUN_KIND_UNSPECIFIED: RunKind
 RUN_KIND_IMPORT: RunKind
 RUN_KIND_PREPROCESS: RunKind
@@ -72,6 +75,7 @@ RUN_KIND_ROUTE: RunKind
 RUN_KIND_RESTORE: RunKind
 RUN_KIND_EDIT: RunKind
 RUN_KIND_QUANTIZE: RunKind
+RUN_KIND_REPRODUCE: RunKind
 
 class ArtefactRef(_message.Message):
     __slots__ = ("kind", "name", "version", "digest", "role")

@@ -1,0 +1,236 @@
+"""Having a training done: its data fetched, its checkpoints kept, its progress told, its end noted.
+
+What is made of the result (a model version, a proof) is for others to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from loopline.contracts import RunState
+from loopline.digests import sha256_hex
+from loopline.errors import Cancelled, LooplineError, Rejected, Transient
+from loopline.runtime.processing import Delivery, describe
+from loopline.runtime.service import Service
+from loopline.store.datasets import Datasets
+from services.trainer.adapters.asset_cache import AssetCache
+from services.trainer.adapters.checkpoints import RunCheckpoints, RunFolders
+from services.trainer.adapters.files import write_whole
+from services.trainer.adapters.initial_weights import WeightFiles
+from services.trainer.adapters.messages import ITEM_COLUMNS, Training, example_of
+from services.trainer.adapters.process import TrainingProcess, started
+from services.trainer.domain.examples import Selection, select
+from services.trainer.domain.job import (
+    PLACED,
+    CheckpointSaved,
+    Placed,
+    Progress,
+    Train,
+    Trained,
+)
+from services.trainer.domain.manifest import Manifest, StoredFile
+from services.trainer.settings import TrainerSettings
+
+STOP_TIMEOUT_S: Final = 3.0
+"""How long a training that is to stop may take over its checkpoint; it is killed then."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a training made.
+
+    Attributes:
+        trained: As the process reported it.
+        contents: The files by name.
+        manifest: What they are together.
+    """
+
+    trained: Trained
+    contents: dict[str, bytes]
+    manifest: Manifest
+
+
+class Attendance:
+    """Has trainings done.
+
+    Args:
+        service: Whose log, bus and storage are used.
+        settings: Its settings.
+    """
+
+    def __init__(self, service: Service, settings: TrainerSettings) -> None:
+        self._service = service
+        self._settings = settings
+        folder = settings.data_dir / "trainer"
+        self.folders = RunFolders(folder / "runs")
+        self.cache = AssetCache(service.objects, folder / "assets", settings.asset_cache_bytes)
+        self.weights = WeightFiles(
+            service.log, service.objects, settings.weights_dir or folder / "weights"
+        )
+        self.datasets = Datasets(service.log, service.objects)
+
+    def prune(self) -> None:
+        """Remove what is left of runs that nobody finished."""
+        self.folders.prune(self._service.clock.now().timestamp() - self._settings.abandoned_run_s)
+
+    def process(self, attempt: int) -> contextlib.AbstractAsyncContextManager[TrainingProcess]:
+        """Start a training process for the block."""
+        return started(
+            attempt=attempt,
+            silence_s=self._settings.silence_s,
+            niceness=self._settings.training_niceness,
+        )
+
+    async def attend(
+        self,
+        training: Training,
+        process: TrainingProcess,
+        delivery: Delivery,
+        finish: Callable[[Made], Awaitable[T]],
+        done: Callable[[], Awaitable[T | None]],
+    ) -> T:
+        """Train, unless that is done; tell how it goes and ends; stop when someone asks for that.
+
+        Args:
+            training: What to train.
+            process: What trains it.
+            delivery: The command's.
+            finish: Makes what was trained visible.
+            done: Looks for what is visible of this run.
+
+        Raises:
+            Rejected: The data or the recipe is wrong.
+            Transient: The process was killed, or something does not answer.
+            Cancelled: Someone asked for that; a checkpoint of that moment is in storage.
+        """
+        run, service = training.run, self._service
+        with service.occupation.doing(run.id, run.kind, training.title):
+            found = await done()
+            if found is not None:
+                return found
+            checkpoints = self._checkpoints(run.id)
+            await checkpoints.recall(service.events, service.bus.workspace)
+            work = self._worked(training, process, checkpoints, finish)
+            try:
+                made = await service.cancellations.unless_cancelled(run.id, delivery, work)
+            except Exception as error:
+                # Two workers may have had the command at once: the late one must not fail it.
+                if isinstance(error, Rejected) and (late := await done()) is not None:
+                    return late
+                ended = training.ended(state_after(error), describe(error), checkpoints.stored)
+                await service.bus.report(ended)
+                raise
+            await checkpoints.discard()
+        self.folders.remove(run.id)
+        return made
+
+    def _checkpoints(self, run_id: str) -> RunCheckpoints:
+        return RunCheckpoints(
+            self._service.objects,
+            run_id,
+            self.folders.folder(run_id) / "checkpoints",
+            self._settings.checkpoint_upload_every_s,
+            self._service.clock,
+        )
+
+    async def _worked(
+        self,
+        training: Training,
+        process: TrainingProcess,
+        checkpoints: RunCheckpoints,
+        finish: Callable[[Made], Awaitable[T]],
+    ) -> T:
+        await self._service.bus.report(training.running(checkpoints=checkpoints.stored))
+        trained = await self._train(training, process, checkpoints)
+        return await finish(await asyncio.to_thread(_made, training, trained))
+
+    async def _train(
+        self, training: Training, process: TrainingProcess, checkpoints: RunCheckpoints
+    ) -> Trained:
+        """Fetch the data, train, and relay what the process says."""
+        selection = await self._select(training)
+        folder = self.folders.folder(training.run.id)
+        sizes_bytes = {example.asset: example.size_bytes for example in selection}
+        with self.cache.pinned(sizes_bytes):
+            await self.cache.fetch(list(sizes_bytes))
+            job = Train(
+                dataset=training.dataset_version,
+                model=training.model,
+                classes=tuple(training.dataset.message.classes),
+                examples_file=await asyncio.to_thread(self._write_examples, selection, folder),
+                folder=folder,
+                memory_bytes=self._settings.decoded_bytes,
+                initial_weights=await self.weights.bring(training.initial_weights, folder),
+            )
+            await checkpoints.fetch_furthest()
+            return await self._relay(training, process, job, checkpoints)
+
+    async def _select(self, training: Training) -> Selection:
+        tree = await self.datasets.tree(training.dataset)
+        labeled = [example_of(item) async for item in tree.rows(ITEM_COLUMNS) if item.labeled]
+        share = float(training.described.parameters["validation_share"])
+        return select(
+            labeled, list(training.dataset.message.classes), share, training.dataset_version
+        )
+
+    def _write_examples(self, selection: Selection, folder: Path) -> Path:
+        path = folder / "examples.jsonl"
+        placed = (Placed(example, self.cache.path(example.asset)) for example in selection)
+        write_whole(path, b"".join(PLACED.dump_json(one) + b"\n" for one in placed))
+        return path
+
+    async def _relay(
+        self,
+        training: Training,
+        process: TrainingProcess,
+        job: Train,
+        checkpoints: RunCheckpoints,
+    ) -> Trained:
+        try:
+            async for report in process.train(job):
+                if isinstance(report, Progress):
+                    now = training.running(report, checkpoints.stored)
+                    await self._service.bus.report(now)
+                elif isinstance(report, CheckpointSaved):
+                    checkpoints.offer(report.path)
+                elif isinstance(report, Trained):
+                    return report
+        except asyncio.CancelledError:  # cancelled by someone, or this agent stops
+            await process.stop(STOP_TIMEOUT_S)
+            await checkpoints.store_furthest()
+            raise
+        except LooplineError:  # what is on disk here may be of use elsewhere
+            await checkpoints.store_furthest()
+            raise
+        finally:
+            await checkpoints.close()
+        raise Transient("training ended without a word")
+
+
+def _made(training: Training, trained: Trained) -> Made:
+    contents = {path.name: path.read_bytes() for path in trained.files}
+    files = tuple(StoredFile(name, sha256_hex(data), len(data)) for name, data in contents.items())
+    manifest = Manifest(
+        task=training.described.task,
+        recipe=training.recipe,
+        classes=tuple(training.dataset.message.classes),
+        input_format=trained.input_format,
+        files=files,
+    )
+    return Made(trained, contents, manifest)
+
+
+def state_after(error: Exception) -> RunState:
+    """Return what becomes of a run that ended with an error."""
+    if isinstance(error, Cancelled):
+        return RunState.RUN_STATE_CANCELLED
+    if isinstance(error, Rejected):
+        return RunState.RUN_STATE_FAILED
+    return RunState.RUN_STATE_QUEUED
