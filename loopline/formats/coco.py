@@ -12,7 +12,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
@@ -39,11 +39,16 @@ _HEAD = '{"info": {"description": "exported by Loopline"}, "licenses": [],\n"ima
 Json = dict[str, Any]
 
 
-def read(path: Path) -> Iterator[LabeledImage]:
+BadAnnotation = Callable[[str, str, str], None]
+"""Told of an annotation that makes no sense: the image's file name, the annotation's id, why."""
+
+
+def read(path: Path, bad: BadAnnotation | None = None) -> Iterator[LabeledImage]:
     """Yield the images of a COCO file, in its order, with their annotations.
 
     Args:
         path: The JSON file, or a folder with `coco.json` or one JSON file in it.
+        bad: Told of each bad annotation, which is then left out; without it the first one raises.
 
     Raises:
         BadLabels: It is no COCO file; the message names file, annotation and reason.
@@ -54,7 +59,7 @@ def read(path: Path) -> Iterator[LabeledImage]:
             categories = dict(_each(source, "categories", _category))
             _spool(spool, source)
             for image in _records(source, "images"):
-                yield _image(image, _annotations_of(spool, image), categories)
+                yield _image(image, _annotations_of(spool, image), categories, bad)
     except (ijson.JSONError, UnicodeDecodeError) as error:
         raise BadLabels(f"{file.name} is not JSON: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -199,7 +204,10 @@ def _annotations_of(spool: sqlite3.Connection, image: Mapping[str, Any]) -> list
 
 
 def _image(
-    record: Json, annotations: Sequence[Json], categories: Mapping[int, str]
+    record: Json,
+    annotations: Sequence[Json],
+    categories: Mapping[int, str],
+    bad: BadAnnotation | None,
 ) -> LabeledImage:
     missing = [key for key in _IMAGE_KEYS if key not in record]
     if missing:
@@ -210,9 +218,11 @@ def _image(
         try:
             shapes.append(_shape(annotation, categories, width, height))
         except (KeyError, TypeError, ValueError) as error:
-            raise BadLabels(
-                f"annotation {annotation.get('id')!r} of {record['file_name']}: {error}"
-            ) from error
+            if bad is None:
+                raise BadLabels(
+                    f"annotation {annotation.get('id')!r} of {record['file_name']}: {error}"
+                ) from error
+            bad(str(record["file_name"]), str(annotation.get("id", "")), str(error))
     return LabeledImage(
         str(record["file_name"]),
         width,

@@ -13,7 +13,8 @@ from loopline.runtime.chunks import chunk_size
 from loopline.store import runs
 from loopline.store.objects import Area, ObjectStore
 from services.ingest.adapters import provenance
-from services.ingest.domain.labels import LabelTable, read_labels
+from services.ingest.adapters.labels import read_table
+from services.ingest.domain.labels import LabelTable
 from services.ingest.domain.plan import Entry, Listed, Plan, encode_slice, slices, source_uri
 from services.ingest.domain.ports import ImageSource
 from services.ingest.domain.request import Request
@@ -143,4 +144,4 @@ def _read_table(survey: Survey) -> LabelTable:
     if survey.labels is None:
         return LabelTable({}, ())
     prefix = survey.request.prefix
-    return read_labels(survey.labels, [one.key.removeprefix(prefix) for one in survey.listed])
+    return read_table(survey.labels, [one.key.removeprefix(prefix) for one in survey.listed])

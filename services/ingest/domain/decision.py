@@ -16,8 +16,9 @@ from typing import Final
 from loopline.digests import canonical_json
 from loopline.errors import Rejected
 from loopline.store.items import Item, Shape
+from loopline.vision import masks
 from services.ingest.domain.drops import Drop, Reason
-from services.ingest.domain.labels import Box, KnownLabels, LabelProblem
+from services.ingest.domain.labels import Box, KnownLabels, KnownShape, LabelProblem
 from services.ingest.domain.plan import Arrival, Findings, Plan
 from services.ingest.domain.splits import assign_split
 
@@ -173,15 +174,15 @@ def decide(
 
 
 def _precedence(arrival: Arrival) -> tuple[bool, str]:
-    return not (arrival.labels and arrival.labels.shapes), arrival.key
+    return not (arrival.labels and arrival.labels.say_something), arrival.key
 
 
 def _conflict(first: Arrival, other: Arrival) -> list[LabelProblem]:
     """Tell of a copy whose labels differ from those that count."""
     if other.labels is None or first.labels is None:
         return []
-    said = {(s.class_name, s.bbox_xyxy) for s in first.labels.shapes}
-    differing = [s for s in other.labels.shapes if (s.class_name, s.bbox_xyxy) not in said]
+    said = {shape.saying for shape in first.labels.shapes}
+    differing = [shape for shape in other.labels.shapes if shape.saying not in said]
     problems = [
         LabelProblem(s.line, other.key, "conflicting_labels", f"{first.key!r} has the same bytes")
         for s in differing
@@ -202,10 +203,10 @@ def _item(
 ) -> tuple[Item, list[LabelProblem]]:
     """Return the item of an arrival: a new one, or the one before with labels it did not have."""
     labels = arrival.labels or KnownLabels()
-    if before is not None and (before.labeled or not labels.shapes):
+    if before is not None and (before.labeled or not labels.say_something):
         return before, []  # what people corrected since stays
     shapes, problems = _shapes(plan.run_id, arrival, labels, allowed)
-    labeled = bool(shapes) and labels.complete and not problems
+    labeled = (bool(shapes) or labels.nothing) and labels.complete and not problems
     item = before or Item(
         asset=arrival.asset,
         media_type=arrival.media_type,
@@ -219,7 +220,8 @@ def _item(
     is_open = test_is_open and labeled and before is None
     split = labels.split or item.split
     split = split or assign_split(arrival.asset, plan.request.shares, test_is_open=is_open)
-    return replace(item, split=split, labeled=labeled, shapes=shapes), problems
+    tags = item.tags or labels.tags
+    return replace(item, split=split, labeled=labeled, shapes=shapes, tags=tags), problems
 
 
 def _shapes(
@@ -229,15 +231,35 @@ def _shapes(
     problems: list[LabelProblem] = []
     for known in labels.shapes:
         try:
-            box = _inside(known.bbox_xyxy, arrival)
+            shape = _placed(known, arrival)
             if allowed is not None and known.class_name not in allowed:
                 raise _BadLabel("unknown_class", f"{known.class_name!r} is none of the classes")
         except _BadLabel as error:
             problems.append(LabelProblem(known.line, arrival.key, error.reason, error.message))
             continue
         shape_id = f"{run_id[:8]}-{len(shapes)}"
-        shapes.append(Shape(shape_id, known.class_name, bbox_xyxy=box, source=f"import:{run_id}"))
+        shapes.append(replace(shape, id=shape_id, source=f"import:{run_id}"))
     return tuple(shapes), problems
+
+
+def _placed(known: KnownShape, arrival: Arrival) -> Shape:
+    """Return a shape that lies within its image.
+
+    Raises:
+        _BadLabel: It does not.
+    """
+    if known.mask_rle is not None:
+        try:
+            masks.check_mask(known.mask_rle, arrival.width_px, arrival.height_px)
+        except ValueError as error:
+            raise _BadLabel("bad_mask", str(error)) from error
+        return Shape("", known.class_name, mask_rle=known.mask_rle)
+    if known.polygon is not None:
+        _inside(masks.box_of_polygon(known.polygon), arrival)
+        limits = (float(arrival.width_px), float(arrival.height_px))
+        cut = (min(max(value, 0.0), limits[at % 2]) for at, value in enumerate(known.polygon))
+        return Shape("", known.class_name, polygon=tuple(cut))
+    return Shape("", known.class_name, bbox_xyxy=_inside(known.bbox_xyxy, arrival))
 
 
 def _inside(box: Box | None, arrival: Arrival) -> Box | None:

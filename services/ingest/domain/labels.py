@@ -28,31 +28,60 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class KnownShape:
-    """What one row says of an image: a class, of the whole image or of a box in it."""
+    """What one row or annotation says of an image: a class, of all of it or of a part.
+
+    Args:
+        class_name: The class.
+        bbox_xyxy: A box, px.
+        line: The row, or the annotation's id.
+        polygon: x0, y0, x1, y1, ..., px.
+        mask_rle: COCO's compressed run lengths.
+    """
 
     class_name: str
     bbox_xyxy: Box | None
     line: int
+    polygon: tuple[float, ...] | None = None
+    mask_rle: str | None = None
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is a polygon or a mask."""
+        return self.polygon is not None or self.mask_rle is not None
+
+    @property
+    def saying(self) -> tuple[object, ...]:
+        """Class and geometry: what makes two of them the same."""
+        return self.class_name, self.bbox_xyxy, self.polygon, self.mask_rle
 
 
 @dataclass(frozen=True, slots=True)
 class KnownLabels:
-    """What the CSV file says of one image.
+    """What the file of labels says of one image.
 
     Args:
         shapes: Its annotations.
         split: The split it must go to; "" if the file does not say.
         complete: No row about the image was left out.
+        nothing: Where there are no shapes, somebody looked and there is nothing on it.
+        tags: Names that people gave.
     """
 
     shapes: tuple[KnownShape, ...] = ()
     split: str = ""
     complete: bool = True
+    nothing: bool = False
+    tags: tuple[str, ...] = ()
+
+    @property
+    def say_something(self) -> bool:
+        """Whether they tell what is on the image, even if that is nothing."""
+        return bool(self.shapes) or self.nothing
 
 
 @dataclass(frozen=True, slots=True)
 class LabelProblem:
-    """One row of the CSV file that was left out: where, about which file, and why."""
+    """One row or annotation that was left out: where, about which file, and why."""
 
     line: int
     file: str
@@ -62,7 +91,7 @@ class LabelProblem:
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
-    """The CSV file, read: what it says by file, and what made no sense."""
+    """The labels, read: what they say by file, and what made no sense."""
 
     by_file: Mapping[str, KnownLabels]
     problems: tuple[LabelProblem, ...]
@@ -89,14 +118,12 @@ def read_labels(data: bytes, files: Collection[str]) -> LabelTable:
         >>> table.by_file["a.png"].shapes[0].class_name, table.problems[0].reason
         ('bag', 'no_such_file')
     """
-    known = set(files)
-    # macOS writes names decomposed and S3 keeps what it gets: "é" may be one character or two.
-    by_form = {unicodedata.normalize("NFC", file): file for file in known}
+    listed = FileNames(files)
     found: dict[str, KnownLabels] = {}
     problems: list[LabelProblem] = []
     for line, row in _rows(data):
         named = row["file"]
-        file = named if named in known else by_form.get(unicodedata.normalize("NFC", named), "")
+        file = listed.find(named)
         labels = found.get(file, KnownLabels())
         try:
             if not file:
@@ -106,10 +133,30 @@ def read_labels(data: bytes, files: Collection[str]) -> LabelTable:
             problems.append(LabelProblem(line, named, error.reason, error.message))
             if file:
                 found[file] = replace(labels, complete=False)
-    return LabelTable(found, _bounded(problems))
+    return LabelTable(found, bounded(problems))
 
 
-def _bounded(problems: list[LabelProblem]) -> tuple[LabelProblem, ...]:
+class FileNames:
+    """The files that were listed, found by the names that labels have for them.
+
+    Args:
+        files: Relative to the prefix.
+    """
+
+    def __init__(self, files: Collection[str]) -> None:
+        self._known = set(files)
+        # macOS writes names decomposed and S3 keeps what it gets: "é" may be one character or two.
+        self._by_form = {unicodedata.normalize("NFC", file): file for file in self._known}
+
+    def find(self, named: str) -> str:
+        """Return the file that is meant; "" if there is none."""
+        if named in self._known:
+            return named
+        return self._by_form.get(unicodedata.normalize("NFC", named), "")
+
+
+def bounded(problems: list[LabelProblem]) -> tuple[LabelProblem, ...]:
+    """Return so many problems as a report names one by one, and how many more there are."""
     more = len(problems) - MAX_PROBLEMS
     if more > 0:
         problems[MAX_PROBLEMS:] = [LabelProblem(0, "", "more", f"{more} more rows are left out")]

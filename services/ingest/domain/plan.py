@@ -210,16 +210,28 @@ def decode_findings(data: bytes) -> Findings:
 def _labels_document(labels: KnownLabels | None) -> list[Any] | None:
     if labels is None:
         return None
-    shapes = [[s.class_name, s.bbox_xyxy, s.line] for s in labels.shapes]
-    return [shapes, labels.split, labels.complete]
+    shapes = [
+        [s.class_name, s.bbox_xyxy, s.line, s.polygon, s.mask_rle][: 5 if s.drawn else 3]
+        for s in labels.shapes
+    ]
+    return [shapes, labels.split, labels.complete, labels.nothing, labels.tags]
 
 
 def _labels(document: list[Any] | None) -> KnownLabels | None:
     if document is None:
         return None
-    shapes, split, complete = document
+    shapes, split, complete, nothing, tags = document
     return KnownLabels(
-        tuple(KnownShape(name, tuple(box) if box else None, line) for name, box, line in shapes),
-        split,
-        complete,
+        tuple(_shape(*shape) for shape in shapes), split, complete, nothing, tuple(tags)
     )
+
+
+def _shape(
+    name: str,
+    box: list[float] | None,
+    line: int,
+    polygon: list[float] | None = None,
+    mask_rle: str | None = None,
+) -> KnownShape:
+    xyxy = None if box is None else (box[0], box[1], box[2], box[3])
+    return KnownShape(name, xyxy, line, tuple(polygon) if polygon else None, mask_rle)

@@ -34,12 +34,16 @@ shapes = st.builds(
     class_name=st.text(max_size=5),
     bbox_xyxy=st.none() | st.tuples(numbers, numbers, numbers, numbers),
     line=st.integers(0, 10**7),
+    polygon=st.none() | st.lists(numbers, min_size=6, max_size=8).map(tuple),
+    mask_rle=st.none() | st.text(max_size=9),
 )
 labels = st.builds(
     KnownLabels,
     shapes=st.lists(shapes, max_size=3).map(tuple),
     split=st.sampled_from(["", "train", "test"]),
     complete=st.booleans(),
+    nothing=st.booleans(),
+    tags=st.lists(st.text(max_size=4), max_size=2).map(tuple),
 )
 listed = st.builds(
     Listed, key=keys, etag=st.text("0123456789abcdef-"), size_bytes=st.integers(0, 2**40)
