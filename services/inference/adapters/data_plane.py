@@ -53,6 +53,11 @@ class Ticket:
         self._job = job
         self._clock = clock
         self._memory = memory
+        self._timeout_s = request.timeout_s
+
+    def longest_s(self, timeout_s: float) -> float:
+        """Return how long to wait for the answer: as the request says, at most `timeout_s`."""
+        return timeout_s if self._timeout_s is None else min(timeout_s, self._timeout_s)
 
     @property
     def future(self) -> Future[Inferred]:
@@ -66,7 +71,7 @@ class Ticket:
             TimeoutError: It did not come in time; its place is free again.
             LooplineError: Why there is none.
         """
-        await_job(self._job, timeout_s)
+        await_job(self._job, self.longest_s(timeout_s))
         return self.encode(extra)
 
     def encode(self, extra: Mapping[str, bool] | None = None) -> bytes:
@@ -132,6 +137,7 @@ class DataPlane:
             LooplineError: It is refused: see `Scheduler.start`.
         """
         visitor.must_predict(request.model)
+        request.check()
         limit = self._scheduler.limits.batch_images
         outputs: tuple[TensorSpec, ...] = ()
 

@@ -112,6 +112,10 @@ class InferRequest:
         microseconds = integer(self.parameters, TIMEOUT, "the request")
         return microseconds * _US if microseconds > 0 else None
 
+    def check(self) -> None:
+        """Raise Rejected where a parameter is not what it must be."""
+        _ = self.priority, self.timeout_s
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs it asks for."""

@@ -265,7 +265,7 @@ class RestApp:
         try:
             await asyncio.wait(
                 {cast("asyncio.Future[object]", answer), gone},
-                timeout=self._timeout_s,
+                timeout=ticket.longest_s(self._timeout_s),
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
