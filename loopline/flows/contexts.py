@@ -36,6 +36,7 @@ class Field:
         fields: The fields of a structure; empty otherwise.
         open: Whether it is a map that takes any key.
         counters: Whether it is a map where an absent key reads as 0.
+        each: The fields of each value of a map of structures; empty otherwise.
     """
 
     type: str
@@ -44,6 +45,7 @@ class Field:
     fields: Mapping[str, Field] = field(default_factory=dict)
     open: bool = False
     counters: bool = False
+    each: Mapping[str, Field] = field(default_factory=dict)
 
 
 def example(fields: Mapping[str, Field]) -> dict[str, Value]:
@@ -112,6 +114,26 @@ _EVALUATED = {
         open=True,
     ),
 }
+
+_DIFFERENCE = {
+    "difference": Field("double", "The candidate's figure minus the champion's.", 0.021),
+    "low": Field("double", "Lower end of the 95% interval of the difference.", 0.004),
+    "high": Field("double", "Upper end of it.", 0.038),
+    "better": Field("double", "Share of the resamples in which the candidate is better.", 0.99),
+}
+COMPARISON = Field(
+    "map<string, structure>",
+    "The candidate against the champion, image by image of the frozen split: for `accuracy`, "
+    "`macro_f1`, `map`, `map50`, `mean_iou`, ... the fields `difference` (candidate minus "
+    "champion), `low` and `high` (ends of its 95% interval, by a paired bootstrap), `better` "
+    "(share of resamples in which the candidate is better). Empty while `has_champion` is false.",
+    {
+        name: {part: inner.example for part, inner in _DIFFERENCE.items()}
+        for name in ("accuracy", "macro_f1", "map", "map50", "mean_iou")
+    },
+    open=True,
+    each=_DIFFERENCE,
+)
 
 ITEM = Field(
     "structure",
@@ -187,6 +209,7 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = {
             "The version the alias points to; without fields while `has_champion` is false.",
             fields=_EVALUATED,
         ),
+        "comparison": COMPARISON,
     },
     Kind.APPLY: {"item": ITEM},
     Kind.ROUTE: {

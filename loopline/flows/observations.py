@@ -14,6 +14,7 @@ from loopline.contracts import ArtefactRef, DatasetCommitted, Evaluation, ModelC
 from loopline.flows.contexts import Value
 
 if TYPE_CHECKING:
+    from loopline.evaluation.report import Comparison
     from loopline.store.items import Item, Prediction, Shape
 
 TEST_SPLIT = "test"
@@ -53,6 +54,19 @@ def evaluated_model(committed: ModelCommitted) -> dict[str, Value]:
         **model(committed),
         "count": evaluation.count if evaluation else 0,
         "metrics": dict(evaluation.metrics) if evaluation else {},
+    }
+
+
+def comparison(found: Comparison) -> dict[str, Value]:
+    """Return `comparison` as promote rules see it; the champion is its first model."""
+    return {
+        name: {
+            "difference": one.difference,
+            "low": one.low,
+            "high": one.high,
+            "better": one.better,
+        }
+        for name, one in found.metrics.items()
     }
 
 

@@ -90,6 +90,10 @@ class Rule:
             return frozenset(FIELDS[self.kind][variable].fields)
         return frozenset(path[1] for path in paths)
 
+    def uses(self, variable: str) -> bool:
+        """Tell whether it refers to a variable."""
+        return any(reference.path[0] == variable for reference in self.references.fields)
+
     def figures(self, context: Context) -> dict[str, Value]:
         """Return the values that the rule's references have in `context`, absent ones left out."""
         seen = _with_counters(context, self._counters)
@@ -162,9 +166,19 @@ def _check_reference(kind: Kind, reference: Reference) -> None:
             raise InvalidRule(
                 f"column {reference.column}: unknown {what} '{seen}'; {suggestion(name, known)}"
             )
+        if known[name].each:
+            _check_each(reference, depth + 2, known[name].each)
         if not known[name].fields:
             return
         known, what = known[name].fields, "field"
+
+
+def _check_each(reference: Reference, depth: int, known: Mapping[str, Field]) -> None:
+    """Check the field of a value of a map: `low` of `comparison.accuracy.low`."""
+    if len(reference.path) > depth and reference.path[depth] not in known:
+        seen = Reference(reference.path[: depth + 1], reference.column)
+        help_ = suggestion(reference.path[depth], known)
+        raise InvalidRule(f"column {reference.column}: unknown field '{seen}'; {help_}")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -183,6 +197,8 @@ def _check_functions(used: Iterable[str]) -> None:
 def _is_counter(kind: Kind, reference: Reference) -> bool:
     known: Mapping[str, Field] = FIELDS[kind]
     for name in reference.path[:-1]:
+        if name not in known:  # a key of an open map
+            return False
         if known[name].counters:
             return True
         known = known[name].fields

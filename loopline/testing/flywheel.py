@@ -97,12 +97,24 @@ class Flywheel:
         )
 
     async def model(
-        self, name: str, weights: str, metrics: Mapping[str, float], *, split_digest: str = "5" * 64
+        self,
+        name: str,
+        weights: str,
+        metrics: Mapping[str, float],
+        *,
+        split_digest: str = "5" * 64,
+        outcomes_digest: str = "",
     ) -> Committed[ModelCommitted]:
         """Commit a model version evaluated on the test split."""
         digest = digest_of([name, weights])
         ref = ArtefactRef(kind=ArtefactKind.ARTEFACT_KIND_MODEL, name=name, digest=digest)
-        evaluation = Evaluation(split="test", split_digest=split_digest, count=100, metrics=metrics)
+        evaluation = Evaluation(
+            split="test",
+            split_digest=split_digest,
+            count=100,
+            metrics=metrics,
+            outcomes_digest=outcomes_digest,
+        )
         message = ModelCommitted(
             commit=Commit(artefact=ref, run=_run(RunKind.RUN_KIND_TRAIN, weights=weights)),
             task="classification",

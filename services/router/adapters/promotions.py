@@ -16,13 +16,21 @@ from loopline.contracts import (
     RunKind,
     catalog,
 )
+from loopline.errors import Rejected
 from loopline.flows import PromoteRule, observations
 from loopline.runtime.service import Service
 from loopline.store import runs
 from loopline.store.commits import Committed, Unchanged
+from loopline.store.evaluations import Evaluations
 from loopline.tracing import current_trace_id
 from services.router.adapters.planning import in_role
-from services.router.domain.promotion import Contender, judge
+from services.router.domain.promotion import (
+    Contender,
+    Verdict,
+    judge,
+    not_applied,
+    obstacle_to,
+)
 
 
 class Promotions:
@@ -35,6 +43,7 @@ class Promotions:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._log = service.log
+        self._evaluations = Evaluations(service.log, service.objects)
 
     async def decide(
         self, rule: PromoteRule, flow: ArtefactRef, candidate: ModelCommitted
@@ -56,7 +65,7 @@ class Promotions:
             champion = await self._champion(rule.model, head)
             if champion and champion.commit.artefact.digest == candidate.commit.artefact.digest:
                 raise Unchanged(f"{rule.name} points to it already")
-            verdict = judge(rule, _contender(candidate), _contender(champion) if champion else None)
+            verdict = await self._judged(rule, candidate, champion)
             if not verdict.promoted:
                 declined = _declined(rule, flow, candidate, champion, verdict.reason)
                 raise Unchanged(verdict.reason)
@@ -65,6 +74,20 @@ class Promotions:
         with contextlib.suppress(Unchanged):  # declined while the alias points nowhere yet
             await self._log.commit(catalog.ALIAS_MOVED, build, **tokens)
         return declined
+
+    async def _judged(
+        self, rule: PromoteRule, candidate: ModelCommitted, champion: ModelCommitted | None
+    ) -> Verdict:
+        if champion is None:
+            return judge(rule, _contender(candidate), None)
+        one, other = _contender(candidate), _contender(champion)
+        if obstacle_to(one, other) or not rule.rule.uses("comparison"):
+            return judge(rule, one, other)
+        try:
+            comparison = await self._evaluations.compare(champion, candidate)
+        except Rejected as error:
+            return not_applied(rule, error.message)
+        return judge(rule, one, other, observations.comparison(comparison))
 
     async def _champion(
         self, model: str, head: Committed[AliasMoved] | None

@@ -37,19 +37,31 @@ class Verdict:
     reason: str
 
 
-def judge(rule: PromoteRule, candidate: Contender, champion: Contender | None) -> Verdict:
+def judge(
+    rule: PromoteRule,
+    candidate: Contender,
+    champion: Contender | None,
+    comparison: Mapping[str, Value] | None = None,
+) -> Verdict:
     """Decide whether `candidate` replaces `champion` (None: the alias points nowhere yet).
 
     Figures compare only where both were measured on the same items with the same labels. A rule
     never moves an alias back to an older version: people do; so an event that comes late, or twice,
     cannot undo what a newer one did.
+
+    Args:
+        rule: What decides.
+        candidate: The version that was committed.
+        champion: The version the alias points to.
+        comparison: What the rule sees of the two, image by image; None if it does not ask.
     """
-    if champion is not None and (obstacle := _obstacle(candidate, champion)):
-        return Verdict(promoted=False, reason=f"{_named(rule)} was not applied: {obstacle}")
+    if champion is not None and (obstacle := obstacle_to(candidate, champion)):
+        return not_applied(rule, obstacle)
     context = {
         "candidate": candidate.fields,
         "has_champion": champion is not None,
         "champion": champion.fields if champion else {},
+        "comparison": comparison or {},
     }
     try:
         holds = rule.rule.holds(context)
@@ -60,7 +72,13 @@ def judge(rule: PromoteRule, candidate: Contender, champion: Contender | None) -
     return Verdict(holds, f"{_named(rule)}: {rule.when!r} is {str(holds).lower()}{seen}")
 
 
-def _obstacle(candidate: Contender, champion: Contender) -> str:
+def not_applied(rule: PromoteRule, reason: str) -> Verdict:
+    """Return that a rule had nothing to decide on."""
+    return Verdict(promoted=False, reason=f"{_named(rule)} was not applied: {reason}")
+
+
+def obstacle_to(candidate: Contender, champion: Contender) -> str:
+    """Return why two versions do not compare, "" if they do."""
     if candidate.version < champion.version:
         return f"v{champion.version} is newer than the candidate v{candidate.version}"
     for what, contender in (("candidate", candidate), ("champion", champion)):

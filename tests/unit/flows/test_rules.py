@@ -265,3 +265,19 @@ _PARTS = st.sampled_from(_SOUP.split())
 def test_any_soup_of_tokens_is_a_rule_or_refused(source: str) -> None:
     with contextlib.suppress(InvalidRule, RuleFailed):
         assert Rule(Kind.ROUTE, source).holds(example(FIELDS[Kind.ROUTE])) in (True, False)
+
+
+def test_a_comparison_has_the_fields_that_it_has() -> None:
+    with pytest.raises(InvalidRule, match=r"unknown field 'comparison.accuracy.lower'.*'low'"):
+        compile_rule(Kind.PROMOTE, "comparison.accuracy.lower > 0.0")
+
+
+def test_a_rule_knows_what_it_uses() -> None:
+    rule = compile_rule(Kind.PROMOTE, "!has_champion || comparison.map50.better > 0.9")
+    assert rule.uses("comparison")
+    assert not rule.uses("champion")
+
+
+def test_a_key_of_an_open_map_has_no_fields_of_ours() -> None:
+    """Absent at the event, so the rule declines then; it is no error of the program."""
+    assert compile_rule(Kind.PROMOTE, "candidate.metrics.champion.metrics > 0.5").source

@@ -98,3 +98,21 @@ def test_champion_only_gets_better(accuracies: list[float]) -> None:
     assert champion is not None
     assert champion[1] == max(accuracies)
     assert champion[0] == accuracies.index(max(accuracies)) + 1
+
+
+CONFIDENT = "!has_champion || comparison.accuracy.low > 0.0"
+
+
+@pytest.mark.parametrize(
+    ("low", "promoted"), [(0.004, True), (0.0, False), (-0.01, False)], ids=str
+)
+def test_a_rule_may_ask_for_confidence(low: float, promoted: bool) -> None:
+    """The figures alone say that it is better each time."""
+    seen = {"accuracy": {"difference": 0.02, "low": low, "high": 0.04, "better": 0.9}}
+    verdict = judge(_rule(CONFIDENT), _model(2, 0.87), _model(1, 0.85), seen)
+    assert verdict.promoted is promoted
+    assert f"comparison.accuracy.low = {low:.4g}" in verdict.reason
+
+
+def test_a_rule_that_asks_for_confidence_takes_the_first_version() -> None:
+    assert judge(_rule(CONFIDENT), _model(1, 0.2), None).promoted
