@@ -6,8 +6,8 @@ import contextlib
 import hashlib
 import io
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ import onnxruntime
 import safetensors.torch
 import torch
 
+from loopline.digests import canonical_json
 from loopline.errors import Rejected
 from services.trainer.domain.manifest import InputFormat
 from services.trainer.recipes.interface import Batch, Export, Outputs, Recipe
@@ -28,6 +29,12 @@ INPUT: Final = "image"
 PARITY_TOLERANCE: Final = 1e-4  # between torch's and onnxruntime's outputs
 METRICS_TOLERANCE: Final = 1e-3  # between what is measured with either
 PARITY_IMAGES: Final = 512
+POSTPROCESSING: Final = {
+    "classification": "softmax and its temperature are in the graph: probabilities by class",
+    "detection": "decoding and non-maximum suppression are in the graph: boxes xyxy in pixels of "
+    "the input, by falling score, padded with score 0",
+    "segmentation": "the choice of class is in the graph: 0 is background, k the class k - 1",
+}
 
 
 def weights_file(model: torch.nn.Module) -> bytes:
@@ -46,11 +53,24 @@ def weights_digest(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def onnx_file(export: Export, input_format: InputFormat) -> bytes:
+def stated(recipe: Recipe[Any]) -> dict[str, str]:
+    """Return what an ONNX file says of itself, so that it can be used without its manifest."""
+    return {
+        "opset": str(OPSET),
+        "task": recipe.task,
+        "classes": canonical_json(list(recipe.classes)).decode(),
+        "preprocessing": canonical_json(asdict(recipe.input_format)).decode(),
+        "postprocessing": POSTPROCESSING[recipe.task],
+    }
+
+
+def onnx_file(
+    export: Export, input_format: InputFormat, metadata: Mapping[str, str] | None = None
+) -> bytes:
     """Return the module as ONNX: dynamic batch, weights inside, nothing of this machine in it.
 
     torch's exporter notes paths and source lines at each node; without them equal models give equal
-    bytes.
+    bytes. In their place stands what `metadata` says of the model.
 
     Raises:
         Rejected: The network cannot be exported.
@@ -78,6 +98,7 @@ def onnx_file(export: Export, input_format: InputFormat) -> bytes:
     assert program is not None  # it is, with dynamo=True
     proto = program.model_proto
     _strip(proto)
+    onnx.helper.set_model_props(proto, dict(sorted((metadata or {}).items())))
     onnx.checker.check_model(proto)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data

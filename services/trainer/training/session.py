@@ -23,6 +23,7 @@ from services.trainer.domain.job import PLACED, CheckpointSaved, Placed, Reports
 from services.trainer.evaluation import pages
 from services.trainer.evaluation.measuring import Measured, measure, named
 from services.trainer.evaluation.network import Network
+from services.trainer.recipes import weights
 from services.trainer.recipes.interface import Recipe
 from services.trainer.recipes.parameters import RecipeParameters
 from services.trainer.recipes.registry import AnyRecipe
@@ -116,8 +117,8 @@ def fit(
         emit(CheckpointSaved(path=path))
 
     batches = TrainingBatches(recipe, splits[TRAIN], peers.rank, peers.count)
-    state = _begun(recipe, batches, device, job)
-    figures = {"resumed_at_step": float(state.step)} | _counts(placed, splits)
+    state, figures = _begun(recipe, batches, device, job)
+    figures |= {"resumed_at_step": float(state.step)} | _counts(placed, splits)
     with CheckpointWriter(job.checkpoints, saved, parameters.checkpoints_kept) as writer:
         loop = Loop(recipe, state, batches, splits[VALIDATION], writer, emit, stop, peers)
         figures |= loop.run()
@@ -130,14 +131,15 @@ def fit(
 
 def _begun(
     recipe: Recipe[Any], batches: TrainingBatches, device: torch.device, job: Train
-) -> TrainingState:
-    """Return the state to go on from: a checkpoint's, or that of a network that learned nothing."""
-    model = recipe.build_model().to(memory_format=torch.channels_last).to(device)
+) -> tuple[TrainingState, dict[str, float]]:
+    """Return the state to go on from, and how many tensors came from other weights."""
+    begun = weights.begin(recipe, job.initial_weights)
+    model = begun.model.to(memory_format=torch.channels_last).to(device)
     if recipe.parameters.freeze_backbone:
         freeze(recipe, model)
     state = initial_state(recipe, batches.steps_per_epoch * recipe.parameters.epochs, model)
     checkpoints.restore_first(state, checkpoints.found(job.checkpoints))
-    return state
+    return state, {"initial_tensors": float(begun.loaded)}
 
 
 def _counts(placed: dict[str, list[Placed]], splits: Splits) -> dict[str, float]:
@@ -187,7 +189,7 @@ def _finished(fitted: Fitted, name: str, job: Train) -> Trained:
     model = state.judged
     device = next(model.parameters()).device
     exported = recipe.export(model.cpu().eval())
-    onnx_model = export.onnx_file(exported, recipe.input_format)
+    onnx_model = export.onnx_file(exported, recipe.input_format, export.stated(recipe))
     parity = export.parity(recipe, exported, onnx_model, splits[TEST])
     figures |= {"onnx_parity": parity.difference, "onnx_parity_metrics": parity.metrics}
     measured = _measured(fitted, onnx_model)
