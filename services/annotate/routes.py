@@ -24,6 +24,7 @@ from services.annotate.adapters.submissions import Accepted, OpenJob, Proposal
 from services.annotate.adapters.working import Worker
 from services.annotate.domain.holding import Held, Overtaken
 from services.annotate.domain.shapes import check_labeler
+from services.annotate.domain.work import check_reviewable
 
 if TYPE_CHECKING:
     from services.annotate.service import Annotate
@@ -319,7 +320,7 @@ class Work(Routes):
         check_labeler(worker.name)
         assets = [proposal.asset for proposal in proposals]
         opened = await service.submissions.open_job(job, assets)
-        board = await service.working.open(job)
+        board = await service.working.open(job, worker)
         there = [asset for asset in assets if asset in opened.items]
         held = await service.working.hold(board, worker, there)
         outcomes = await asyncio.gather(
@@ -397,7 +398,7 @@ class Reviewing(Routes):
         """Commit what the reviewer mended, then the review; return the review's place."""
         service = self._service
         opened = await service.submissions.open_job(job, [asset])
-        opened.item(asset)
+        check_reviewable(opened.item(asset).result, body.labels_version, asset)
         held = await service.working.hold(await service.working.open(job, worker), worker, [asset])
         if asset in held:
             raise Held(job, asset, held[asset])

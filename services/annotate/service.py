@@ -175,7 +175,8 @@ class Annotate(Service):
         if _needs_settling(job, sequence):
             await self._settle(name, sequence)
         elif job.state.accepts_labels and job.phase not in (State.COMPLETED, job.state):
-            await self.jobs.move(name, job.phase)
+            moved = await self.jobs.move(name, job.phase)
+            await self.seen(moved.sequence)
 
     async def _settle(self, job: str, sequence: int = 0) -> None:
         """Settle a job, unless another message's settlement just included this submission."""

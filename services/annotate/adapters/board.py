@@ -30,6 +30,7 @@ from services.annotate.adapters import tables
 from services.annotate.adapters.messages import options_of, said_of, shape_of, state_of
 from services.annotate.adapters.rows import (
     moment,
+    plain,
     result_of,
     result_row,
     said_from,
@@ -263,7 +264,7 @@ class _Batch:
                 return None
             options = options_of(Asked.FromString(bytes(row["specification"])))
             counts = Counter(orjson.loads(row["counts"]))
-            self._jobs[name] = _Job(dict(row), rules_of(options), counts)
+            self._jobs[name] = _Job(plain(row), rules_of(options), counts)
         return self._jobs[name]
 
     def _read_results(self, keys: set[Key]) -> None:
@@ -284,12 +285,12 @@ class _Batch:
             at.job == key[0], at.asset == key[1], at.labeler == labeler
         )
         row = self._connection.execute(found).mappings().one_or_none()
-        return dict(row) if row is not None else None
+        return plain(row) if row is not None else None
 
     def _others(self, key: Key, after: int) -> dict[str, Said]:
         at = tables.submissions.c
         found = select(tables.submissions).where(at.job == key[0], at.asset == key[1])
-        rows = {row["labeler"]: dict(row) for row in self._connection.execute(found).mappings()}
+        rows = {row["labeler"]: plain(row) for row in self._connection.execute(found).mappings()}
         rows |= {who: row for (*known, who), row in self._said.items() if tuple(known) == key}
         return {
             labeler: said_from(row)

@@ -15,6 +15,11 @@ from services.annotate.domain.work import ItemState, Result, Said
 Row = Mapping[Any, Any]
 
 
+def plain(row: Row) -> dict[str, Any]:
+    """Return a row that can be written again: SQLAlchemy's names are a kind of text of its own."""
+    return {str(name): value for name, value in row.items()}
+
+
 def moment(at: datetime) -> str:
     """Return a moment as rows and answers have it."""
     return at.isoformat(timespec="milliseconds")

@@ -110,6 +110,11 @@ class Desk:
         body = {"labeler": "ada", "shapes": [{"class_name": class_name}], "spent_s": 2, **fields}
         return await self.client.post(f"/v1/jobs/{JOB}/items/{asset(number)}/labels", json=body)
 
+    async def handle_reviews(self) -> None:
+        """Hand every review so far to the handler, as its consumer would."""
+        async for committed in self.service.log.read([catalog.ITEM_REVIEWED]):
+            await self.service.on_item_reviewed(committed.message, delivery(committed.sequence))
+
     async def handle_submissions(self) -> None:
         """Hand every submission so far to the handler, as its consumer would."""
         log = self.service.log
