@@ -38,7 +38,7 @@ class Caller:
         """
         if not self.may(scope):
             raise Forbidden(
-                f"{self.name} ({self.role}) may not do this: it needs {scope!r}, "
+                f"{self.name} ({self.role}) may not do this: it needs '{scope}', "
                 f"which begins with the role {role_for(scope)}",
                 scope=scope,
             )

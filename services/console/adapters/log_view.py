@@ -72,6 +72,7 @@ class LogView:
         self.commits: dict[str, Committed[Any]] = {}
         self.runs: OrderedDict[str, RunChanged] = OrderedDict()
         self.began: dict[str, str] = {}  # run -> when it was first heard of
+        self.commands: dict[str, str] = {}  # id of a handled message -> its run
         self.agents: dict[str, AgentReported] = {}
         self.commits_sequence = 0
         self.events_sequence = 0
@@ -206,13 +207,17 @@ class LogView:
     def _run_changed(self, changed: RunChanged) -> None:
         run = changed.run_id
         before = self.runs.pop(run, None)
-        if before is not None and not changed.command_id:
+        if changed.command_id:
+            self.commands[changed.command_id] = run
+        if before is not None and before.command_id:
+            # A run's first report names the command; the later ones what was handled then.
             changed.command_id = before.command_id
         self.began.setdefault(run, iso(changed.at))
         self.runs[run] = changed
         self.workflow.report(report_of(changed, self._mentions(changed.title)))
         while len(self.runs) > RUNS_MAX:
             gone, _ = self.runs.popitem(last=False)
+            self.commands = {c: r for c, r in self.commands.items() if r != gone}
             self.began.pop(gone, None)
             self.workflow.forget(gone)
 

@@ -70,14 +70,14 @@ class RunDesk:
         limit: int,
     ) -> RunsOut:  # fmt: skip
         """Return runs, the last heard of first."""
-        words = search.lower().split()
+        words, begun = search.lower().split(), self._view.commands.get(command_id)
         found: list[RunOut] = []
         for run in self._all():
             if kinds and run.kind not in kinds:
                 continue
             if state and run.state != state and not (state == "active" and run.state in UNDER_WAY):
                 continue
-            if command_id and run.command_id != command_id:
+            if command_id and run.id != begun:
                 continue
             text = f"{run.id} {run.title} {run.message} {run.kind}".lower()
             if all(word in text for word in words):
@@ -129,6 +129,8 @@ class RunDesk:
         """Return a run as one of its reports tells it."""
         began = self._view.began.get(changed.run_id, "")
         run = live_run_out(changed, began, self._clock.now().astimezone(UTC).isoformat())
+        if (known := self._view.runs.get(run.id)) is not None:
+            run.command_id = known.command_id
         run.log_url = f"/api/runs/{run.id}/log" if self._logs_dir else ""
         return run
 

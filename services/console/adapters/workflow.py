@@ -32,7 +32,7 @@ from services.console.bodies.workflow import (
     NodeDetailOut,
     NodeOut,
 )
-from services.console.domain.figures import card_figures, histogram
+from services.console.domain.figures import card_figures, histogram, place_label
 from services.console.domain.workflow import SERVING, Card, Question, Workflow, part_of
 
 log = structlog.get_logger()
@@ -259,6 +259,8 @@ def _label(card: Card) -> str:
     node = card.node
     if card.kind == "labeling_job":
         return node.name
+    if card.kind in ("source", "bucket"):
+        return place_label(node.name)
     if card.kind == "deployment":
         target = str(node.details.get("target", "")).rpartition("@")[2]
         return f"{node.name} → v{target}" if card.state == SERVING else node.label

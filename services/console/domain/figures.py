@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TypedDict
+from urllib.parse import unquote
 
 MAIN_METRICS = (
     "accuracy", "map", "map50", "map_50", "mean_iou", "miou", "iou", "dice", "macro_f1", "f1",
@@ -62,6 +63,21 @@ def label_of(name: str) -> str:
     """
     plain = name.rpartition(":")[2] if not name.startswith(CLASS) else name
     return _LABELS.get(plain, plain.replace("_", " "))
+
+
+def place_label(uri: str, uploads: str = "uploads") -> str:
+    """Return what people call a place in somebody's storage.
+
+    >>> place_label("s3://customer/photos/shoes/"), place_label("s3://uploads/files/0a1b2c3d4e/")
+    ('customer: photos/shoes', 'upload 0a1b2c3d')
+    """
+    scheme, _, rest = uri.partition("://")
+    if scheme != "s3":
+        return uri
+    connection, _, path = rest.strip("/").partition("/")
+    if connection == uploads and "/" in path:
+        return f"upload {path.partition('/')[2][:8]}"
+    return f"{connection}: {unquote(path)}"
 
 
 def histogram(statistics: Mapping[str, float]) -> dict[str, int]:

@@ -23,6 +23,8 @@ KINDS: Mapping[str, str] = {
 }  # fmt: skip
 """Kinds of lineage's nodes that have a card, and the card's kind."""
 HIDDEN = (LABELS, LABELER, REPORT)
+LABELS_FILE = "labels"
+"""Role of the file with known labels beside an import's images: no card of its own."""
 SERVING = "serving"
 REPLACED = "replaced"
 REMOVED_MAX = 10_000  # cards remembered that are gone
@@ -104,8 +106,9 @@ class Workflow:
         if own.kind == JOB and known is not None:
             self._job_changed(known, own)
             return
+        files = {edge.source for edge in fragment.edges if edge.role == LABELS_FILE}
         for node in fragment.nodes:
-            if node.id != own.id:
+            if node.id != own.id and not (node.kind == "source" and node.id in files):
                 self._mention(node)
         self._place(own)
         for edge in fragment.edges:
