@@ -7,18 +7,23 @@ RUN := $(BIN)/python
 LOCK := tools/requirements.lock
 READY := $(VENV)/.ready
 TOOLS := tools/node_modules/.ready
+UI := services/console/ui
+UI_TOOLS := $(UI)/node_modules/.ready
+UI_BUILT := services/console/static/.ready
+UI_SOURCES := $(shell find $(UI)/src $(UI)/public $(UI)/index.html $(UI)/vite.config.ts -type f 2>/dev/null)
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm
 BUF := PATH="$(CURDIR)/$(BIN):$$PATH" tools/node_modules/.bin/buf
 ARGS ?=
 ONLY ?=
 PEERS ?= pytriton kserve litserve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-external check fmt proto docs bench bench-peers chaos lock clean
+.PHONY: help setup ui demo up test test-external check fmt proto docs bench bench-peers chaos lock clean
 
 help:  ## What there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-setup: $(READY)  ## Set the environment up
+setup: $(READY) $(UI_BUILT)  ## Set the environment up
 
 $(READY): $(LOCK) tools/bootstrap.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Loopline needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
@@ -32,20 +37,30 @@ $(TOOLS): tools/package.json tools/package-lock.json $(READY)
 	cd tools && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error
 	@touch $(TOOLS)
 
-demo: $(READY)  ## The whole flywheel on real images (ARGS="--json out.json")
+$(UI_TOOLS): $(UI)/package.json $(UI)/package-lock.json $(READY)
+	cd $(UI) && $(NPM) ci --no-audit --no-fund --loglevel=error
+	@touch $(UI_TOOLS)
+
+$(UI_BUILT): $(UI_TOOLS) $(UI_SOURCES)
+	cd $(UI) && $(NPM) run --silent build -- --logLevel warn
+	@touch $(UI_BUILT)
+
+ui: $(UI_BUILT)  ## Build the console's pages
+
+demo: $(READY) $(UI_BUILT)  ## The whole flywheel on real images (ARGS="--json out.json")
 	$(BIN)/loopline demo $(ARGS)
 
-up: $(READY)  ## Start the platform and stay
+up: $(READY) $(UI_BUILT)  ## Start the platform and stay
 	$(BIN)/loopline up $(ARGS)
 
-test: $(READY) $(TOOLS)  ## Every test that needs nothing but this environment
+test: $(READY) $(TOOLS) $(UI_BUILT)  ## Every test that needs nothing but this environment
 	$(RUN) -m pytest -m "not external" $(ARGS)
 
-test-external: $(READY) $(TOOLS)  ## The tests that need a browser (Debian: apt-get install chromium) or a peer
+test-external: $(READY) $(TOOLS) $(UI_BUILT)  ## The tests that need a browser (Debian: apt-get install chromium) or a peer
 	@$(MAKE) --no-print-directory bench-peers PEERS=kserve
 	$(RUN) -m pytest -m external $(ARGS)
 
-check: $(READY) $(TOOLS)  ## Lint, types, layers, contracts, generated code
+check: $(READY) $(TOOLS) $(UI_BUILT)  ## Lint, types, layers, contracts, generated code
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -55,10 +70,13 @@ check: $(READY) $(TOOLS)  ## Lint, types, layers, contracts, generated code
 	$(RUN) proto/generate.py --check
 	$(RUN) -m loopline.client.generate --check
 	$(RUN) -m tools.generate_docs --check
+	cd $(UI) && $(NPM) run --silent check
+	$(RUN) -m tools.ui_bundle
 
 fmt: $(READY)  ## Format and mend what can be mended
 	$(BIN)/ruff check --fix --quiet || true
 	$(BIN)/ruff format --quiet
+	test ! -d $(UI)/node_modules || (cd $(UI) && $(NPM) run --silent fmt)
 
 proto: $(READY)  ## Generate the contracts' code
 	$(RUN) proto/generate.py
@@ -88,4 +106,4 @@ lock: $(READY)  ## Resolve the dependencies anew
 	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml -o $(LOCK)
 
 clean:  ## Remove what was set up; data folders stay
-	rm -rf $(VENV) tools/node_modules .mypy_cache .ruff_cache .pytest_cache .bench
+	rm -rf $(VENV) tools/node_modules $(UI)/node_modules services/console/static .mypy_cache .ruff_cache .pytest_cache .bench

@@ -1,0 +1,192 @@
+// Every labeling job: what waits, who works, how far it is.
+
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { SquarePen } from "lucide-react";
+import { useState } from "react";
+import { Link } from "react-router";
+import { send } from "../api/client";
+import { useMay, useSession } from "../app/session";
+import { tell } from "../app/toasts";
+import { Button, Progress, Segmented } from "../ui/controls";
+import { Confirm } from "../ui/dialog";
+import { ago, moment, number, plural } from "../ui/format";
+import { Empty, Failure, Loading } from "../ui/states";
+import { State } from "../workflow/Card";
+import { type Job, jobPath, readJobs } from "./api";
+
+const OVER = ["completed", "stopped"];
+const CLASSES_SHOWN = 6;
+
+export default function JobsPage() {
+  const jobs = useQuery({ queryKey: ["jobs"], queryFn: readJobs, refetchInterval: 10_000 });
+  const [which, setWhich] = useState<"open" | "over">("open");
+  const all = jobs.data ?? [];
+  const open = all.filter(({ state }) => !OVER.includes(state));
+  const over = all.filter(({ state }) => OVER.includes(state));
+  const shown = which === "open" ? open.toSorted((a, b) => b.priority - a.priority) : over;
+  return (
+    <>
+      <header className="page-head">
+        <h1>Label</h1>
+        <span className="grow" />
+        <Segmented
+          label="Which jobs"
+          value={which}
+          options={[
+            { value: "open", label: `Open ${open.length}` },
+            { value: "over", label: `Over ${over.length}` },
+          ]}
+          onChange={setWhich}
+        />
+      </header>
+      <div className="page-body">
+        {jobs.isPending && <Loading what="Reading the jobs…" />}
+        {jobs.isError && (
+          <Failure
+            what="The labeling jobs cannot be shown"
+            error={jobs.error}
+            retry={() => void jobs.refetch()}
+          />
+        )}
+        {jobs.isSuccess && shown.length === 0 && (
+          <Empty
+            icon={SquarePen}
+            title={which === "open" ? "Nothing waits to be labeled" : "No job is over yet"}
+          >
+            {which === "open" ? (
+              <>
+                A flow opens a job for what a model is unsure of; anybody may open one over a
+                dataset:
+                <pre>
+                  <code>loopline job open --help</code>
+                </pre>
+              </>
+            ) : (
+              "Jobs that are completed or stopped are kept here."
+            )}
+          </Empty>
+        )}
+        {shown.length > 0 && (
+          <div className="panel">
+            <table className="table">
+              <thead>
+                <tr>
+                  <th>Job</th>
+                  <th>State</th>
+                  <th>Dataset</th>
+                  <th style={{ width: "22%" }}>Progress</th>
+                  <th>Classes</th>
+                  <th>Changed</th>
+                  <th>
+                    <span className="visually-hidden">What can be done</span>
+                  </th>
+                </tr>
+              </thead>
+              <tbody>
+                {shown.map((job) => (
+                  <Row key={job.job} job={job} />
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </div>
+    </>
+  );
+}
+
+function Row({ job }: { job: Job }) {
+  const { name } = useSession();
+  const isMine = job.labelers.length === 0 || job.labelers.includes(name);
+  const mayReview =
+    useMay("review") && (job.reviewers.length === 0 || job.reviewers.includes(name));
+  const finished = job.counts.done;
+  const isOver = OVER.includes(job.state);
+  const toReview = job.counts.submitted + job.counts.disputed;
+  return (
+    <tr>
+      <td>
+        <Link to={`/label/${job.job}`}>
+          <strong>{job.job}</strong>
+        </Link>
+        {job.deadline && <div className="faint">due {moment(job.deadline)}</div>}
+      </td>
+      <td>
+        <State state={job.state} />
+      </td>
+      <td>
+        <Link to={`/datasets/${job.dataset.name}/${job.dataset.version}`}>
+          {job.dataset.name} v{job.dataset.version}
+        </Link>
+      </td>
+      <td>
+        <Progress value={finished / Math.max(1, job.items)} label={`Progress of ${job.job}`} />
+        <span className="faint num">
+          {number(finished)} of {number(job.items)} labeled
+        </span>
+      </td>
+      <td className="muted">
+        {job.classes.slice(0, CLASSES_SHOWN).join(", ")}
+        {job.classes.length > CLASSES_SHOWN && ` and ${job.classes.length - CLASSES_SHOWN} more`}
+      </td>
+      <td className="muted" title={moment(job.changed_at)}>
+        {ago(job.changed_at)}
+      </td>
+      <td>
+        <div className="row" style={{ justifyContent: "flex-end" }}>
+          {!isOver && isMine && (
+            <Link className="button s primary" to={`/label/${job.job}`}>
+              Label
+            </Link>
+          )}
+          {!isOver && mayReview && job.review && (
+            <Link className="button s" to={`/label/${job.job}?for=review`}>
+              {toReview ? `Review ${number(toReview)}` : "Review"}
+            </Link>
+          )}
+          <Manage job={job} />
+        </div>
+      </td>
+    </tr>
+  );
+}
+
+function Manage({ job }: { job: Job }) {
+  const queries = useQueryClient();
+  const mayOperate = useMay("operate");
+  const [asking, setAsking] = useState(false);
+  const isOver = OVER.includes(job.state);
+  const act = useMutation({
+    mutationFn: () => send("POST", jobPath(job.job, isOver ? "/reopen" : "/stop"), {}),
+    onSuccess: () => {
+      tell(isOver ? `${job.job} is open again` : `${job.job} is stopped`);
+      setAsking(false);
+      void queries.invalidateQueries({ queryKey: ["jobs"] });
+    },
+  });
+  if (!mayOperate) return null;
+  return (
+    <>
+      <Button size="s" onClick={() => setAsking(true)}>
+        {isOver ? "Reopen" : "Stop"}
+      </Button>
+      {asking && (
+        <Confirm
+          title={isOver ? `Reopen ${job.job}?` : `Stop ${job.job}?`}
+          yes={isOver ? "Reopen" : "Stop the job"}
+          tone={isOver ? "primary" : "danger"}
+          busy={act.isPending}
+          error={act.error}
+          onYes={() => act.mutate()}
+          onClose={() => setAsking(false)}
+        >
+          <p>
+            {isOver
+              ? "Its items go back to the queue with the labels they have. That it was reopened, and by whom, is recorded."
+              : `The ${plural(job.submitted, "image")} labeled so far go into the dataset's next version. The others stay as they are.`}
+          </p>
+        </Confirm>
+      )}
+    </>
+  );
+}

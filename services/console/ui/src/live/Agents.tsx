@@ -1,0 +1,109 @@
+// Agents: the machines that train and predict, and what each of them does now.
+
+import { useQuery } from "@tanstack/react-query";
+import { Server } from "lucide-react";
+import { useCallback, useState } from "react";
+import { Link } from "react-router";
+import { get, type Schemas } from "../api/client";
+import { type Happening, useHappenings } from "../api/live";
+import { Chip, Progress } from "../ui/controls";
+import { Facts } from "../ui/data";
+import { ago, bytes, percent, words } from "../ui/format";
+import { Empty, Failure, Loading } from "../ui/states";
+
+type Agent = Schemas["AgentOut"];
+
+export function Agents() {
+  const agents = useQuery({
+    queryKey: ["agents"],
+    queryFn: () => get<Schemas["AgentsOut"]>("/api/agents"),
+    refetchInterval: 10_000,
+  });
+  const [live, setLive] = useState<ReadonlyMap<string, Agent>>(new Map());
+  useHappenings(
+    useCallback((event: Happening) => {
+      const { agent } = event;
+      if (agent) setLive((known) => new Map(known).set(agent.id, agent));
+    }, []),
+  );
+  if (agents.isError)
+    return (
+      <Failure
+        what="The agents cannot be shown"
+        error={agents.error}
+        retry={() => void agents.refetch()}
+      />
+    );
+  if (!agents.data) return <Loading what="Asking the agents…" />;
+  if (!agents.data.agents.length) {
+    return (
+      <Empty icon={Server} title="No agent is connected">
+        Trainer and inference processes report here within ten seconds of their start, from any
+        machine that reaches the bus.
+      </Empty>
+    );
+  }
+  return (
+    <div className="page-body">
+      <div className="tiles">
+        {agents.data.agents.map((known) => {
+          const said = live.get(known.id);
+          return <AgentTile key={known.id} agent={said && said.at > known.at ? said : known} />;
+        })}
+      </div>
+    </div>
+  );
+}
+
+function AgentTile({ agent }: { agent: Agent }) {
+  const isBusy = agent.running.length > 0;
+  return (
+    <section className="tile" aria-label={agent.id}>
+      <div className="tile-top">
+        <strong>{agent.host}</strong>
+        <span className="muted">{agent.kind}</span>
+        <span className="push">
+          <Chip tone={agent.state === "gone" ? "bad" : isBusy ? "accent" : "good"}>
+            {agent.state === "gone" ? `silent since ${ago(agent.at)}` : isBusy ? "busy" : "idle"}
+          </Chip>
+        </span>
+      </div>
+      {Object.entries(agent.load).map(([name, value]) => (
+        <div key={name} className="load">
+          <span className="muted">{words(name)}</span>
+          {value <= 1 ? <Progress value={value} label={words(name)} /> : <span />}
+          <span className="num">
+            {value <= 1 ? percent(value, 0) : Math.round(value * 100) / 100}
+          </span>
+        </div>
+      ))}
+      {agent.running.map((run) => (
+        <Link key={run.run} to={`/live?run=${encodeURIComponent(run.run)}`}>
+          {run.title || words(run.kind)}
+        </Link>
+      ))}
+      <Facts
+        rows={[
+          [
+            "Devices",
+            agent.devices
+              .map(
+                ({ name, kind, memory_bytes }) =>
+                  `${name || kind}${memory_bytes ? `, ${bytes(memory_bytes)}` : ""}`,
+              )
+              .join("; "),
+          ],
+          ["Pools", agent.pools.join(", ")],
+          [
+            "Labels",
+            Object.entries(agent.labels)
+              .map(([key, value]) => `${key}=${value}`)
+              .join(", "),
+          ],
+          ["Capacity", agent.capacity ? String(agent.capacity) : ""],
+          ["Up since", ago(agent.started_at)],
+        ]}
+      />
+    </section>
+  );
+}

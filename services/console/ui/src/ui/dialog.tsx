@@ -1,0 +1,80 @@
+// A modal dialogue on the browser's own <dialog>: it keeps the focus and closes on Escape.
+
+import { X } from "lucide-react";
+import { type ReactNode, useEffect, useRef } from "react";
+import { Button, IconButton } from "./controls";
+import { Refusal } from "./states";
+
+export function Dialog({
+  title,
+  onClose,
+  children,
+  actions,
+  wide = false,
+}: {
+  title: string;
+  onClose: () => void;
+  children: ReactNode;
+  actions?: ReactNode;
+  wide?: boolean;
+}) {
+  const place = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const dialog = place.current;
+    if (dialog && !dialog.open) dialog.showModal();
+  }, []);
+  return (
+    <dialog
+      ref={place}
+      className={wide ? "dialog wide" : "dialog"}
+      aria-label={title}
+      onClose={onClose}
+    >
+      <header>
+        <h2>{title}</h2>
+        <IconButton icon={X} label="Close" onClick={onClose} />
+      </header>
+      <div className="dialog-body">{children}</div>
+      {actions && <footer>{actions}</footer>}
+    </dialog>
+  );
+}
+
+/** Asks before something that others will notice. */
+export function Confirm({
+  title,
+  children,
+  yes,
+  tone = "primary",
+  busy = false,
+  error,
+  onYes,
+  onClose,
+}: {
+  title: string;
+  children: ReactNode;
+  yes: string;
+  tone?: "primary" | "danger";
+  busy?: boolean;
+  error?: unknown;
+  onYes: () => void;
+  onClose: () => void;
+}) {
+  return (
+    <Dialog
+      title={title}
+      onClose={onClose}
+      actions={
+        <>
+          <Button onClick={onClose}>Cancel</Button>
+          <Button tone={tone} disabled={busy} onClick={onYes} autoFocus>
+            {busy ? "Working…" : yes}
+          </Button>
+        </>
+      }
+    >
+      {children}
+      <Refusal error={error} />
+    </Dialog>
+  );
+}
