@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from loopline.cli.options import AsJson, DataDir, connect, console, emit_json, message_dict
+from loopline.cli.progress import summary
 from loopline.contracts import RunChanged, RunKind, RunState
 from loopline.errors import Rejected
 
@@ -33,7 +34,5 @@ def _line(report: RunChanged | Rejected) -> str:
         return f"[red]rejected[/red] {report.message}"
     kind = RunKind.Name(report.kind).removeprefix("RUN_KIND_").lower()
     state = RunState.Name(report.state).removeprefix("RUN_STATE_").lower()
-    progress = f" {report.done}/{report.total} {report.unit}" if report.total else ""
-    figures = " ".join(f"{name}={value:.4g}" for name, value in sorted(report.figures.items()))
     time = f"{report.at.ToDatetime():%H:%M:%S}"
-    return f"[dim]{time}[/dim] {kind} {state}{progress} {report.title} {figures} {report.message}"
+    return f"[dim]{time}[/dim] {kind} {state} {report.title}  {summary(report)} {report.message}"

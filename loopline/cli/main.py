@@ -19,6 +19,7 @@ from loopline.cli import (
     model,
     people,
     platform,
+    run,
     storage,
     work,
 )
@@ -42,6 +43,8 @@ app.add_typer(job.app, name="job")
 app.command()(job.label)
 app.add_typer(model.app, name="model")
 app.add_typer(flow.app, name="flow")
+app.add_typer(run.app, name="run")
+run.register(app)
 lineage.register(app)
 storage.register(app)
 app.add_typer(events_app, name="events")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,10 +17,11 @@ from loopline.cli.options import (
     emit_json,
     emit_table,
 )
+from loopline.cli.progress import following
+from loopline.cli.values import parameter
 from loopline.client.refs import show_ref
 from loopline.contracts import ImportRules
 from loopline.contracts.catalog import DEFAULT_POOL
-from loopline.errors import Rejected
 
 if TYPE_CHECKING:  # imported by the commands that need them: `--help` stays quick
     from loopline.client.session import CommandResult
@@ -94,27 +94,18 @@ def train(
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model on a dataset version."""
-    with connect(data) as loopline:
+    """Train a model on a dataset version, showing how it goes."""
+    with connect(data) as loopline, following(wait and not as_json) as told:
         result = loopline.train(
             model,
             dataset,
             recipe=recipe,
-            parameters=dict(_parameter(text) for text in parameters or ()),
+            parameters=dict(parameter(text) for text in parameters or ()),
             wait=wait,
             pool=pool,
+            told=told,
         )
     _say(result, as_json)
-
-
-def _parameter(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise Rejected(f"--set {text!r}: write NAME=VALUE")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def apply(

@@ -13,7 +13,8 @@ from loopline.client.jobs import JobVerbs
 from loopline.client.lineage import LineageVerbs
 from loopline.client.models import ModelVerbs
 from loopline.client.people import TokenVerbs, UserVerbs
-from loopline.client.session import CommandResult, Session
+from loopline.client.runs import AgentVerbs, RunVerbs
+from loopline.client.session import CommandResult, Session, Told
 from loopline.client.settings import ClientSettings
 from loopline.client.storage import StorageVerbs
 from loopline.contracts import (
@@ -21,6 +22,7 @@ from loopline.contracts import (
     BucketLocation,
     ImportImages,
     ImportRules,
+    ReproduceModel,
     RunChanged,
     TrainModel,
     catalog,
@@ -47,6 +49,8 @@ class AsyncLoopline:
         self.dead = DeadVerbs(session)
         self.lineage = LineageVerbs(session)
         self.storage = StorageVerbs(session)
+        self.run = RunVerbs(session)
+        self.agent = AgentVerbs(session)
         self.user = UserVerbs(session)
         self.token = TokenVerbs(session)
 
@@ -121,8 +125,19 @@ class AsyncLoopline:
         parameters: dict[str, Any] | None = None,
         wait: bool = True,
         pool: str = DEFAULT_POOL,
+        told: Told | None = None,
     ) -> CommandResult:
-        """Train a model on a dataset version ("catalogue@v2"; its head without version)."""
+        """Train a model on a dataset version ("catalogue@v2"; its head without version).
+
+        Args:
+            model: The model to commit a version of.
+            dataset: What to train on.
+            recipe: Name of the recipe.
+            parameters: The recipe's; unknown ones are refused by name.
+            wait: Return when the run has ended, else as soon as the command is stored.
+            pool: Whose agents take it, or the name of one agent.
+            told: Called with each report of the run, while it is waited for.
+        """
         version = await self.dataset.get(dataset)
         command = TrainModel(
             model=validate_name("model", model),
@@ -131,7 +146,39 @@ class AsyncLoopline:
             actor=self.session.actor,
         )
         command.parameters.update(parameters or {})
-        return await self.session.command(catalog.TRAIN_MODEL, command, wait=wait, pool=pool)
+        return await self.session.command(
+            catalog.TRAIN_MODEL, command, wait=wait, told=told, pool=pool
+        )
+
+    async def reproduce(
+        self,
+        model: str,
+        *,
+        changes: dict[str, Any] | None = None,
+        dataset: str = "",
+        wait: bool = True,
+        pool: str = DEFAULT_POOL,
+        told: Told | None = None,
+    ) -> CommandResult:
+        """Train a model version ("catalogue@v2") again from the log alone, and compare.
+
+        What it proves is a commit: see `model.reproductions`.
+
+        Args:
+            model: The model version.
+            changes: Parameters to change, to see what they do; none for a proof.
+            dataset: Another dataset version, to see what that does; none for a proof.
+            wait: Return when the run has ended, else as soon as the command is stored.
+            pool: Whose agents take it, or the name of one agent.
+            told: Called with each report of the run, while it is waited for.
+        """
+        command = ReproduceModel(model=(await self.model.get(model)).ref, actor=self.session.actor)
+        command.changes.update(changes or {})
+        if dataset:
+            command.dataset.CopyFrom((await self.dataset.get(dataset)).ref)
+        return await self.session.command(
+            catalog.REPRODUCE_MODEL, command, wait=wait, told=told, pool=pool
+        )
 
     async def apply(
         self,

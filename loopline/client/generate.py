@@ -12,8 +12,20 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TARGET = HERE / "sync.py"
-VERBS = ("dataset", "model", "flow", "job", "dead", "lineage", "storage", "user", "token")
-MODULES = ("datasets", "models", "flows", "jobs", "dead", "lineage", "storage", "people")
+VERBS = (
+    "dataset",
+    "model",
+    "flow",
+    "job",
+    "dead",
+    "lineage",
+    "storage",
+    "user",
+    "token",
+    "run",
+    "agent",
+)
+MODULES = ("datasets", "models", "flows", "jobs", "dead", "lineage", "storage", "people", "runs")
 HEADER = '''"""`Loopline`: the platform from a program without asyncio.
 
 Generated from the async client by `python -m loopline.client.generate`; do not edit.

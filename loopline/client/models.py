@@ -16,6 +16,7 @@ from loopline.contracts import (
     ArtefactRef,
     Commit,
     ModelCommitted,
+    ReproductionCommitted,
     RunKind,
     catalog,
 )
@@ -31,6 +32,7 @@ MAX_MESSAGE_BYTES = 64 * 1024**2
 ModelVersion = Committed[ModelCommitted]
 ModelVersions = list[ModelVersion]  # within the class, `list` is the method
 Aliases = list[Committed[AliasMoved]]
+Reproductions = list[Committed[ReproductionCommitted]]
 
 
 class ModelVerbs:
@@ -97,6 +99,11 @@ class ModelVerbs:
         return await self._session.log.commit(
             catalog.ALIAS_MOVED, build, model=target.name, alias=alias
         )
+
+    async def reproductions(self, name: str) -> Reproductions:
+        """Return the attempts to train versions of a model again, newest first."""
+        history = await self._session.log.history(catalog.REPRODUCTION_COMMITTED, model=name)
+        return history[::-1]
 
     async def download(self, version: str, file: str, path: Path) -> int:
         """Write a file of a model version ("model.onnx") to `path`; return its size in bytes."""

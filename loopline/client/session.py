@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -33,6 +33,10 @@ CONNECT_TIMEOUT_S = 5.0
 ENDED = (RunState.RUN_STATE_COMPLETED, RunState.RUN_STATE_FAILED, RunState.RUN_STATE_CANCELLED)
 
 
+Told = Callable[[RunChanged], None]
+"""Called with each report of a run that is waited for."""
+
+
 class RunFailed(LooplineError):
     """The run that was waited for failed; the message is its reason."""
 
@@ -48,6 +52,7 @@ class Session:
         self.log = CommitLog(
             JetStreamLog(client, Stream.COMMITS), settings.workspace, source=source
         )
+        self.events = JetStreamLog(client, Stream.EVENTS)
         self.bus = Bus(JetStreamOutlet(client), settings.workspace, source=source, clock=self.clock)
         self.objects = ObjectStore(
             S3Blobs(
@@ -154,9 +159,17 @@ class Session:
         raise _http_error(response)
 
     async def command(
-        self, event: Event[Any], message: Message, *, wait: bool, **tokens: str
+        self,
+        event: Event[Any],
+        message: Message,
+        *,
+        wait: bool,
+        told: Told | None = None,
+        **tokens: str,
     ) -> CommandResult:
         """Send a command; if `wait`, return once its run has ended.
+
+        `told` is called with each report of the run meanwhile.
 
         Raises:
             Rejected: The command was refused, with the reason.
@@ -167,7 +180,7 @@ class Session:
             await self.bus.send(event, message, id=command_id, **tokens)  # type: ignore[arg-type]
             if not wait:
                 return CommandResult(command_id, None)
-            return await _follow(command_id, reports)
+            return await _follow(command_id, reports, told)
 
     @asynccontextmanager
     async def reports(self) -> AsyncIterator[AsyncIterator[RunChanged | Rejected]]:
@@ -220,7 +233,9 @@ async def _reports(queue: asyncio.Queue[Msg]) -> AsyncIterator[RunChanged | Reje
             yield RunChanged.FromString(message.data)
 
 
-async def _follow(command_id: str, reports: AsyncIterator[RunChanged | Rejected]) -> CommandResult:
+async def _follow(
+    command_id: str, reports: AsyncIterator[RunChanged | Rejected], told: Told | None
+) -> CommandResult:
     run_id = ""
     async for report in reports:
         if isinstance(report, Rejected):
@@ -231,6 +246,8 @@ async def _follow(command_id: str, reports: AsyncIterator[RunChanged | Rejected]
             run_id = report.run_id
         if not run_id or report.run_id != run_id:
             continue
+        if told is not None:
+            told(report)
         if report.state == RunState.RUN_STATE_FAILED:
             raise RunFailed(report.message, run_id=run_id)
         if report.state in ENDED:

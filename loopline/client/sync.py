@@ -17,14 +17,16 @@ from loopline.client import jobs as _jobs
 from loopline.client import lineage as _lineage
 from loopline.client import models as _models
 from loopline.client import people as _people
+from loopline.client import runs as _runs
 from loopline.client import storage as _storage
 from loopline.client.aio import AsyncLoopline
 from loopline.client.datasets import Columns, DatasetVersion, DatasetVersions
 from loopline.client.flows import FlowVersion
 from loopline.client.jobs import Json, JsonList
-from loopline.client.models import Aliases, ModelVersion, ModelVersions
+from loopline.client.models import Aliases, ModelVersion, ModelVersions, Reproductions
 from loopline.client.portal import Portal
-from loopline.client.session import CommandResult
+from loopline.client.runs import AgentStates, Reports
+from loopline.client.session import CommandResult, Told
 from loopline.contracts import (
     AliasMoved,
     BucketLocation,
@@ -115,6 +117,10 @@ class ModelVerbs:
     ) -> Committed[AliasMoved]:
         """Move an alias to a version by hand; moving it back is a rollback."""
         return self._portal.call(self._client.promote(version, alias, reason))
+
+    def reproductions(self, name: str) -> Reproductions:
+        """Return the attempts to train versions of a model again, newest first."""
+        return self._portal.call(self._client.reproductions(name))
 
     def download(self, version: str, file: str, path: Path) -> int:
         """Write a file of a model version ("model.onnx") to `path`; return its size in bytes."""
@@ -373,6 +379,49 @@ class TokenVerbs:
         return self._portal.call(self._client.revoke(token))
 
 
+class RunVerbs:
+    """What can be done with runs. A run is named by its id, the beginning of it, or its command."""
+
+    def __init__(self, portal: Portal, client: _runs.RunVerbs) -> None:
+        self._portal = portal
+        self._client = client
+
+    def list(self, active: bool = False) -> Reports:
+        """Return the last report of every run, newest first; `active` leaves out those ended."""
+        return self._portal.call(self._client.list(active))
+
+    def get(self, run: str) -> RunChanged:
+        """Return a run's last report.
+
+        Raises:
+            NotFound: No run has this id or command, or none begins so.
+            Rejected: Several begin so.
+        """
+        return self._portal.call(self._client.get(run))
+
+    def cancel(self, run: str, reason: str = "") -> str:
+        """Ask for a run to be stopped; return its id, or "" for a command nobody has taken yet.
+
+        A training leaves a checkpoint of that moment; asked for again, it goes on from there.
+
+        Raises:
+            Rejected: The run has ended.
+        """
+        return self._portal.call(self._client.cancel(run, reason))
+
+
+class AgentVerbs:
+    """What can be asked of agents: the workers that train and predict, on whatever machines."""
+
+    def __init__(self, portal: Portal, client: _runs.AgentVerbs) -> None:
+        self._portal = portal
+        self._client = client
+
+    def list(self) -> AgentStates:
+        """Return every agent that has reported in the last 30 days, by name."""
+        return self._portal.call(self._client.list())
+
+
 class LooplineVerbs:
     """One object for everything."""
 
@@ -433,11 +482,56 @@ class LooplineVerbs:
         parameters: dict[str, Any] | None = None,
         wait: bool = True,
         pool: str = DEFAULT_POOL,
+        told: Told | None = None,
     ) -> CommandResult:
-        """Train a model on a dataset version ("catalogue@v2"; its head without version)."""
+        """Train a model on a dataset version ("catalogue@v2"; its head without version).
+
+        Args:
+            model: The model to commit a version of.
+            dataset: What to train on.
+            recipe: Name of the recipe.
+            parameters: The recipe's; unknown ones are refused by name.
+            wait: Return when the run has ended, else as soon as the command is stored.
+            pool: Whose agents take it, or the name of one agent.
+            told: Called with each report of the run, while it is waited for.
+        """
         return self._portal.call(
             self._client.train(
-                model, dataset, recipe=recipe, parameters=parameters, wait=wait, pool=pool
+                model,
+                dataset,
+                recipe=recipe,
+                parameters=parameters,
+                wait=wait,
+                pool=pool,
+                told=told,
+            )
+        )
+
+    def reproduce(
+        self,
+        model: str,
+        *,
+        changes: dict[str, Any] | None = None,
+        dataset: str = "",
+        wait: bool = True,
+        pool: str = DEFAULT_POOL,
+        told: Told | None = None,
+    ) -> CommandResult:
+        """Train a model version ("catalogue@v2") again from the log alone, and compare.
+
+        What it proves is a commit: see `model.reproductions`.
+
+        Args:
+            model: The model version.
+            changes: Parameters to change, to see what they do; none for a proof.
+            dataset: Another dataset version, to see what that does; none for a proof.
+            wait: Return when the run has ended, else as soon as the command is stored.
+            pool: Whose agents take it, or the name of one agent.
+            told: Called with each report of the run, while it is waited for.
+        """
+        return self._portal.call(
+            self._client.reproduce(
+                model, changes=changes, dataset=dataset, wait=wait, pool=pool, told=told
             )
         )
 
@@ -482,6 +576,8 @@ class Loopline(LooplineVerbs):
         self.storage = StorageVerbs(portal, client.storage)
         self.user = UserVerbs(portal, client.user)
         self.token = TokenVerbs(portal, client.token)
+        self.run = RunVerbs(portal, client.run)
+        self.agent = AgentVerbs(portal, client.agent)
 
     @classmethod
     def connect(cls, data_dir: Path | None = None, **settings: Any) -> Loopline:

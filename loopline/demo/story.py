@@ -441,12 +441,11 @@ class _Missing:
 
 
 def _detail(report: RunChanged) -> str:
-    figures = "  ".join(
-        f"{name} {report.figures[name]:.3f}"
-        for name in ("loss", "accuracy")
-        if name in report.figures
-    )
-    return f"{report.unit}  {figures}"
+    training = report.training
+    if not training.steps:
+        return report.unit
+    metrics = [f"{name} {value:.3f}" for name, value in sorted(training.metrics.items())[:1]]
+    return "  ".join([report.unit, f"loss {training.loss:.3f}", *metrics])
 
 
 def _drops(dataset: Committed[DatasetCommitted]) -> dict[str, int]:
