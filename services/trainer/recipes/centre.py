@@ -8,21 +8,23 @@ one graph.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from services.trainer.recipes.backbones import Normalisation, Pyramid, build_backbone
-from services.trainer.recipes.centre_targets import STRIDE
+from services.trainer.recipes.backbones import Pyramid
+from services.trainer.recipes.box_targets import STRIDE
+from services.trainer.recipes.detectors import Detector
 
 PRIOR: Final = 0.02  # of a cell being a centre, before anything is learned
 EDGE_PX: Final = 16.0  # what the head's 1 stands for
 BOX_WEIGHT: Final = 5.0  # of the boxes' loss against the centres'
 
 
-class CentreDetector(nn.Module):
+class CentreDetector(Detector):
     """From pixels to centres and edges.
 
     Args:
@@ -33,9 +35,7 @@ class CentreDetector(nn.Module):
     """
 
     def __init__(self, backbone: str, classes: int, channels: int, width: int) -> None:
-        super().__init__()
-        self.normalisation = Normalisation(backbone, channels)
-        self.backbone = build_backbone(backbone, features_only=True, in_chans=channels)
+        super().__init__(backbone, channels)
         self.pyramid = Pyramid(backbone, self.backbone, STRIDE, width)
         self.centres = _head(width, classes)
         self.edges = _head(width, 4)
@@ -54,6 +54,36 @@ class CentreDetector(nn.Module):
         left, top, right, bottom = distances.unbind(1)
         return self.centres(features), torch.stack([x - left, y - top, x + right, y + bottom], 1)
 
+    def loss(
+        self, found: tuple[Tensor, Tensor], targets: Mapping[str, Tensor], weights: Tensor | None
+    ) -> Tensor:
+        """See `centre_loss`."""
+        return centre_loss(found, targets, weights)
+
+    def boxes(self, found: tuple[Tensor, Tensor], most: int) -> tuple[Tensor, Tensor, Tensor]:
+        """See `peaks`."""
+        return peaks(*found, most)
+
+
+def peaks(heat: Tensor, boxes: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the boxes of the hottest cells that are hotter than their neighbours.
+
+    Args:
+        heat: Logits `(N, C, h, w)`.
+        boxes: `(N, 4, h, w)` xyxy.
+        most: K.
+
+    Returns:
+        Boxes `(N, K, 4)`, scores `(N, K)` descending, labels `(N, K)` int64.
+    """
+    scores = torch.sigmoid(heat)
+    is_peak = functional.max_pool2d(scores, 3, stride=1, padding=1) == scores
+    scores = (scores * is_peak).flatten(1)
+    cells = heat.shape[-2] * heat.shape[-1]
+    top, places = scores.topk(min(most, scores.shape[1]), dim=1)
+    cell = (places % cells)[:, None, :].expand(-1, 4, -1)
+    return boxes.flatten(2).gather(2, cell).movedim(1, 2), top, places // cells
+
 
 def _head(width: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
@@ -65,7 +95,7 @@ def _head(width: int, outputs: int) -> nn.Sequential:
 
 
 def centre_loss(
-    found: tuple[Tensor, Tensor], targets: dict[str, Tensor], weights: Tensor | None = None
+    found: tuple[Tensor, Tensor], targets: Mapping[str, Tensor], weights: Tensor | None = None
 ) -> Tensor:
     """Return the loss of a batch: focal for the centres, GIoU for the boxes around them.
 
@@ -105,28 +135,3 @@ def giou(one: Tensor, other: Tensor) -> Tensor:
     around_high = torch.maximum(one[..., 2:], other[..., 2:])
     around = (around_high - around_low).prod(-1).clamp(min=1e-6)
     return shared / union.clamp(min=1e-6) - (around - union) / around
-
-
-class CentreBoxes(nn.Module):
-    """A detector that answers with its surest boxes.
-
-    Args:
-        detector: The detector.
-        most: How many boxes at most.
-    """
-
-    def __init__(self, detector: nn.Module, most: int) -> None:
-        super().__init__()
-        self.detector = detector
-        self.most = most
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return boxes `(N, K, 4)` xyxy, scores `(N, K)` descending, labels `(N, K)` int64."""
-        heat, boxes = self.detector(image)
-        scores = torch.sigmoid(heat)
-        is_peak = functional.max_pool2d(scores, 3, stride=1, padding=1) == scores
-        scores = (scores * is_peak).flatten(1)
-        cells = heat.shape[-2] * heat.shape[-1]
-        top, places = scores.topk(min(self.most, scores.shape[1]), dim=1)
-        cell = (places % cells)[:, None, :].expand(-1, 4, -1)
-        return boxes.flatten(2).gather(2, cell).movedim(1, 2), top, places // cells

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from pydantic import Field
 
+from loopline.errors import Rejected
 from loopline.evaluation.boxes import Boxes, iou_matrix
 from loopline.evaluation.detection import evaluate_detection
-from loopline.vision.augmentation import Augmentation, Augmenter
+from loopline.vision.augmentation import Augmentation, Augmenter, Scene
 from loopline.vision.geometry import BORDER
 from loopline.vision.images import UInt8Image
 from loopline.vision.outputs import OUTPUTS
 from services.trainer.domain.evaluation import Judgement
 from services.trainer.domain.examples import Example
-from services.trainer.recipes.centre_targets import centre_targets
+from services.trainer.recipes.box_targets import centre_targets, padded_boxes
 from services.trainer.recipes.interface import Batch, Draw, Export, Outputs, Recipe, Survey
 from services.trainer.recipes.objects import Objects, objects_of
 from services.trainer.recipes.parameters import RecipeParameters
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 SIDE_STEP_PX: Final = 32  # the coarsest features' stride
+FCOS_WIDTH_STEP: Final = 32  # its layers are normalised in so many groups
 SURE: Final = 0.05  # boxes that are less sure are not compared between torch and ONNX
 
 
@@ -53,7 +55,9 @@ class DetectionParameters(RecipeParameters):
     average: float = Field(0.99, ge=0, lt=1, description="Decay of the moving average (EMA).")
     augmentation: DetectionAugmentation = DetectionAugmentation()
 
-    architecture: Literal["centre"] = Field("centre", description="How boxes are found.")
+    architecture: Literal["centre", "fcos"] = Field(
+        "centre", description="A light centre head, or torchvision's FCOS for larger hardware."
+    )
     backbone: str = Field("lcnet_050", description="A model name of timm.")
     width: int = Field(64, ge=8, le=1024, description="Channels of the head.")
     boxes_max: int = Field(200, ge=1, le=2000, description="Boxes of an image, at most.")
@@ -71,6 +75,7 @@ class DetectionRecipe(Recipe[DetectionParameters]):
         self, parameters: DetectionParameters, classes: Sequence[str], survey: Survey
     ) -> None:
         super().__init__(parameters, classes, survey)
+        _check_fcos(parameters)
         self._index = {name: index for index, name in enumerate(self.classes)}
         self._side_px = self.input_format.height_px, self.input_format.width_px
         self._augmenter = Augmenter(
@@ -92,10 +97,14 @@ class DetectionRecipe(Recipe[DetectionParameters]):
 
     def build_model(self) -> torch.nn.Module:
         """See `Recipe`."""
+        p, channels = self.parameters, self.input_format.channels
+        if p.architecture == "fcos":
+            from services.trainer.recipes.fcos import FcosDetector
+
+            return FcosDetector(p.backbone, len(self.classes), channels, p.width, self._side_px)
         from services.trainer.recipes.centre import CentreDetector
 
-        p = self.parameters
-        return CentreDetector(p.backbone, len(self.classes), self.input_format.channels, p.width)
+        return CentreDetector(p.backbone, len(self.classes), channels, p.width)
 
     def transform(
         self, images: Sequence[UInt8Image], targets: Sequence[Objects], draw: Draw | None
@@ -106,10 +115,11 @@ class DetectionRecipe(Recipe[DetectionParameters]):
         scenes = [objects.on(image) for image, objects in zip(images, targets, strict=True)]
         other = draw.other
 
-        def scene_at(place: int) -> Any:
+        def scene_at(place: int) -> Scene:
             assert other is not None
             image, objects = other(place)
-            return objects.on(image)
+            scene: Scene = objects.on(image)
+            return scene
 
         scenes = self._augmenter.scenes(
             scenes,
@@ -118,15 +128,18 @@ class DetectionRecipe(Recipe[DetectionParameters]):
             scene_at if other is not None and self.parameters.augmentation.mosaic else None,
             draw.count,
         )
-        wanted = [
-            centre_targets(scene.boxes(), scene.labels, len(self.classes), self._side_px)
-            for scene in scenes
+        return Batch(np.stack([scene.image for scene in scenes]), self._wanted(scenes))
+
+    def _wanted(self, scenes: Sequence[Scene]) -> dict[str, Any]:
+        boxes, labels = [scene.boxes() for scene in scenes], [scene.labels for scene in scenes]
+        if self.parameters.architecture == "fcos":
+            return dict(zip(("boxes", "labels"), padded_boxes(boxes, labels), strict=True))
+        drawn = [
+            centre_targets(some, of_some, len(self.classes), self._side_px)
+            for some, of_some in zip(boxes, labels, strict=True)
         ]
-        heat, boxes, weights = (np.stack(part) for part in zip(*wanted, strict=True))
-        return Batch(
-            np.stack([scene.image for scene in scenes]),
-            {"heat": heat, "boxes": boxes, "weights": weights},
-        )
+        parts = (np.stack(part) for part in zip(*drawn, strict=True))
+        return dict(zip(("heat", "boxes", "weights"), parts, strict=True))
 
     def step(
         self, model: torch.nn.Module, images: torch.Tensor, targets: Mapping[str, torch.Tensor]
@@ -134,17 +147,18 @@ class DetectionRecipe(Recipe[DetectionParameters]):
         """See `Recipe`."""
         import torch
 
-        from services.trainer.recipes.centre import centre_loss
-
         counts = self.class_weights()
         weights = None if counts is None else torch.tensor(counts, device=images.device)
-        return centre_loss(model(images), dict(targets), weights)
+        detector: Any = getattr(model, "module", model)  # where several processes share it
+        loss: torch.Tensor = detector.loss(model(images), targets, weights)
+        return loss
 
     def export(self, model: torch.nn.Module) -> Export:
         """Return the model with its choice of boxes; see `loopline.vision.outputs`."""
-        from services.trainer.recipes.centre import CentreBoxes
+        from services.trainer.recipes.detectors import ChosenBoxes, Detector
 
-        return Export(CentreBoxes(model, self.parameters.boxes_max), OUTPUTS[self.task])
+        assert isinstance(model, Detector)
+        return Export(ChosenBoxes(model, self.parameters.boxes_max), OUTPUTS[self.task])
 
     def judge(
         self, outputs: Iterable[Outputs], targets: Sequence[Objects], assets: Sequence[str]
@@ -163,6 +177,15 @@ class DetectionRecipe(Recipe[DetectionParameters]):
         """
         pairs = zip(_predicted(ours), _predicted(theirs), strict=True)
         return max(_apart(one, other, self._side_px[0]) for one, other in pairs)
+
+
+def _check_fcos(parameters: DetectionParameters) -> None:
+    if parameters.architecture != "fcos":
+        return
+    if parameters.balance == "loss":
+        raise Rejected("parameter 'balance': 'loss' is not for 'fcos'; 'sampling' is")
+    if parameters.width % FCOS_WIDTH_STEP:
+        raise Rejected(f"parameter 'width': a multiple of {FCOS_WIDTH_STEP} for 'fcos'")
 
 
 def input_side_px(survey: Survey) -> int:

@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
+from torchvision.ops import batched_nms
 
 from loopline.errors import Rejected
 from loopline.vision import masks
 from services.trainer.domain.examples import Annotation, Example
-from services.trainer.recipes.centre import CentreBoxes, centre_loss, giou
-from services.trainer.recipes.centre_targets import STRIDE, centre_targets
+from services.trainer.recipes.box_targets import STRIDE, centre_targets
+from services.trainer.recipes.centre import centre_loss, giou, peaks
 from services.trainer.recipes.detection import DetectionParameters, DetectionRecipe
+from services.trainer.recipes.fcos import OVERLAP_MAX, unsuppressed
 from services.trainer.recipes.interface import Draw, Outputs, Survey
 from services.trainer.training import export
 from services.trainer.training.batches import Split
@@ -29,9 +33,9 @@ CLASSES = ("cell", "debris")
 def recipe(
     side: int = 128, classes: tuple[str, ...] = CLASSES, **parameters: Any
 ) -> DetectionRecipe:
-    given = {"width": 16, "image_size": side} | parameters
+    wanted = {"width": 32, "image_size": side} | parameters
     return DetectionRecipe(
-        DetectionParameters.model_validate(given), classes, Survey(side, side, grey=True)
+        DetectionParameters.model_validate(wanted), classes, Survey(side, side, grey=True)
     )
 
 
@@ -116,7 +120,8 @@ def test_a_detector_that_says_its_targets_is_right_and_loses_little() -> None:
     heat, edges, weights = centre_targets(boxes, (1, 0), 2, (128, 128))
     logits = np.where(heat == 1, 9.0, -9.0).astype(np.float32)
     detector = Says(logits, edges)
-    found, scores, labels = CentreBoxes(detector, 10)(torch.zeros(3, 128, 128, 1))
+    hot, around = detector(torch.zeros(3, 128, 128, 1))
+    found, scores, labels = peaks(hot, around, 10)
     assert found.shape == (3, 10, 4)
     assert found[2, :2].tolist() == boxes.tolist() or found[2, [1, 0]].tolist() == boxes.tolist()
     assert set(labels[0, :2].tolist()) == {0, 1}
@@ -138,18 +143,18 @@ def test_generalised_iou_tells_near_misses_from_far_ones() -> None:
     assert giou(one, others).tolist() == pytest.approx([1, 1 / 3, -0.92], abs=1e-5)
 
 
-def steps(model: torch.nn.Module, given: DetectionRecipe, count: int) -> list[float]:
+def steps(model: torch.nn.Module, trained: DetectionRecipe, count: int) -> list[float]:
     """Take some steps on real nuclei; return the losses."""
     some = placed(split="train")[:4]
     images = pixels(some)
-    targets = [given.target(one.example) for one in some]
-    optimizer = given.build_optimizer(model)
+    targets = [trained.target(one.example) for one in some]
+    optimizer = trained.build_optimizer(model)
     losses = []
     for step in range(count):
         draw = Draw(step, np.arange(4), lambda place: (images[place], targets[place]), 4)
-        batch = given.transform(images, targets, draw)  # type: ignore[arg-type]
+        batch = trained.transform(images, targets, draw)  # type: ignore[arg-type]
         tensors = {name: torch.from_numpy(value) for name, value in batch.targets.items()}
-        loss = given.step(model, torch.from_numpy(batch.images), tensors)
+        loss = trained.step(model, torch.from_numpy(batch.images), tensors)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -158,39 +163,44 @@ def steps(model: torch.nn.Module, given: DetectionRecipe, count: int) -> list[fl
 
 
 @pytest.mark.parametrize(
-    "augmentation",
-    [pytest.param({}, id="alone"), pytest.param({"mosaic": 1.0}, id="in a mosaic")],
+    "parameters",
+    [
+        pytest.param({}, id="alone"),
+        pytest.param({"augmentation": {"mosaic": 1.0}}, id="in a mosaic"),
+        pytest.param({"architecture": "fcos"}, id="by FCOS"),
+    ],
 )
-def test_it_learns_from_real_nuclei_and_always_the_same(augmentation: dict[str, Any]) -> None:
-    given = recipe(classes=NUCLEUS, augmentation=augmentation)
+def test_it_learns_from_real_nuclei_and_always_the_same(parameters: dict[str, Any]) -> None:
+    trained = recipe(classes=NUCLEUS, **parameters)
     runs = []
     for _ in range(2):
         torch.manual_seed(0)
-        model = given.build_model()
-        losses = steps(model, given, 12)
+        model = trained.build_model()
+        losses = steps(model, trained, 12)
         runs.append((losses, export.weights_digest(model)))
     losses, _ = runs[0]
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
     assert runs[0] == runs[1]
 
 
-def whole_split(given: DetectionRecipe) -> Split:
+def whole_split(trained: DetectionRecipe) -> Split:
     some = placed()
     return Split(
-        Pixels([one.path for one in some], given.input_format, Room(10**8)),
-        tuple(given.target(one.example) for one in some),
+        Pixels([one.path for one in some], trained.input_format, Room(10**8)),
+        tuple(trained.target(one.example) for one in some),
         tuple(one.example.asset for one in some),
     )
 
 
-def test_the_exported_graph_says_the_same_and_more_images_at_once() -> None:
-    given = recipe(classes=NUCLEUS, boxes_max=50)
+@pytest.mark.parametrize("architecture", ["centre", "fcos"])
+def test_the_exported_graph_says_the_same_and_more_images_at_once(architecture: str) -> None:
+    trained = recipe(classes=NUCLEUS, boxes_max=50, architecture=architecture)
     torch.manual_seed(0)
-    model = given.build_model()
-    steps(model, given, 6)
-    exported = given.export(model)
-    data = export.onnx_file(exported, given.input_format)
-    parity = export.parity(given, exported, data, whole_split(given))
+    model = trained.build_model()
+    steps(model, trained, 6)
+    exported = trained.export(model)
+    data = export.onnx_file(exported, trained.input_format)
+    parity = export.parity(trained, exported, data, whole_split(trained))
     assert parity.difference <= 1e-4
     assert parity.metrics <= 1e-3
     session = export.inference_session(data)
@@ -201,9 +211,30 @@ def test_the_exported_graph_says_the_same_and_more_images_at_once() -> None:
     assert (np.diff(scores, axis=1) <= 0).all()
 
 
+@given(st.integers(0, 10_000))
+def test_suppression_by_matrices_is_that_of_torchvision(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    low = torch.rand(40, 2, generator=generator) * 60
+    boxes = torch.cat([low, low + 5 + torch.rand(40, 2, generator=generator) * 30], 1)
+    labels = torch.randint(0, 2, (40,), generator=generator)
+    stays = unsuppressed(boxes[None], labels[None])[0]
+    falling = torch.arange(40, 0, -1).float()
+    kept = batched_nms(boxes, falling, labels, OVERLAP_MAX)
+    assert stays.nonzero()[:, 0].tolist() == sorted(kept.tolist())
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [pytest.param({"balance": "loss"}, id="balance"), pytest.param({"width": 48}, id="width")],
+)
+def test_what_fcos_cannot_be_told_is_named(parameters: dict[str, Any]) -> None:
+    with pytest.raises(Rejected, match=f"parameter '{next(iter(parameters))}'"):
+        recipe(architecture="fcos", **parameters)
+
+
 def test_outputs_that_are_the_truth_are_judged_perfect() -> None:
-    given = recipe(classes=NUCLEUS)
-    targets = [given.target(one.example) for one in placed()]
+    trained = recipe(classes=NUCLEUS)
+    targets = [trained.target(one.example) for one in placed()]
     most = max(len(target.labels) for target in targets if target is not None)
     boxes = np.zeros((len(targets), most, 4), np.float32)
     scores = np.zeros((len(targets), most), np.float32)
@@ -217,9 +248,9 @@ def test_outputs_that_are_the_truth_are_judged_perfect() -> None:
         "labels": np.zeros(scores.shape, np.int64),
     }
     truth = [target for target in targets if target is not None]
-    assert given.judge([outputs], truth, []).metrics["map50"] == pytest.approx(1)
+    assert trained.judge([outputs], truth, []).metrics["map50"] == pytest.approx(1)
     outputs["boxes"] = boxes + 40
-    assert given.judge([outputs], truth, []).metrics["map50"] < 0.2
+    assert trained.judge([outputs], truth, []).metrics["map50"] < 0.2
 
 
 def test_boxes_in_another_order_are_no_difference_and_moved_ones_are() -> None:

@@ -1,13 +1,14 @@
-"""What a centre head should say of an image: where objects are, and how far their edges.
+"""What a detector should say of an image: where objects are, and how far their edges.
 
-After TTFNet (Liu et al., 2020): each object is a Gaussian of its own width and height on the heat
-map of its class, and the same Gaussian says how much each cell's box counts, so that large objects
-do not drown small ones.
+For a centre head after TTFNet (Liu et al., 2020): each object is a Gaussian of its own width and
+height on the heat map of its class, and the same Gaussian says how much each cell's box counts, so
+that large objects do not drown small ones.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -70,3 +71,16 @@ def _bell(
 
 def _variance(reach: int) -> float:
     return ((2 * reach + 1) / 6) ** 2
+
+
+def padded_boxes(
+    boxes: Sequence[npt.NDArray[np.float64]], labels: Sequence[Sequence[int]]
+) -> tuple[Float32Array, npt.NDArray[np.int64]]:
+    """Return boxes `(N, M, 4)` and labels `(N, M)` of N images; -1 where an image has fewer."""
+    most = max((len(some) for some in labels), default=0)
+    edges = np.zeros((len(boxes), most, 4), np.float32)
+    names = np.full((len(boxes), most), -1, np.int64)
+    for row, (some, of_some) in enumerate(zip(boxes, labels, strict=True)):
+        edges[row, : len(some)] = some
+        names[row, : len(some)] = of_some
+    return edges, names
