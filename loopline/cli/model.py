@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loopline.cli import evaluation
 from loopline.cli.options import AsJson, DataDir, connect, console, emit_json, emit_table
 from loopline.client.refs import show_ref
 from loopline.contracts import Evaluation
@@ -16,8 +17,11 @@ if TYPE_CHECKING:  # imported by the commands that need them: `--help` stays qui
     from loopline.client.sync import Loopline
 
 app = typer.Typer(no_args_is_help=True, help="Models, their versions and aliases.")
+evaluation.register(app)
 Version = Annotated[str, typer.Argument(help="A model version: NAME, NAME@v2, NAME@champion.")]
-HEADLINE = ("accuracy", "macro_f1", "calibration_error")
+HEADLINE = (
+    "accuracy", "macro_f1", "map50", "map", "mean_iou", "mean_dice", "calibration_error",
+)  # fmt: skip
 
 
 def _headline(evaluations: list[Evaluation]) -> str:

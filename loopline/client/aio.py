@@ -8,6 +8,7 @@ from typing import Any
 
 from loopline.client.datasets import DatasetVerbs
 from loopline.client.dead import DeadVerbs
+from loopline.client.evaluations import EvaluationVerbs
 from loopline.client.flows import FlowVerbs
 from loopline.client.jobs import JobVerbs
 from loopline.client.lineage import LineageVerbs
@@ -44,6 +45,7 @@ class AsyncLoopline:
         self.session = session
         self.dataset = DatasetVerbs(session)
         self.model = ModelVerbs(session)
+        self.evaluation = EvaluationVerbs(session)
         self.flow = FlowVerbs(session)
         self.job = JobVerbs(session)
         self.dead = DeadVerbs(session)

@@ -15,6 +15,7 @@ TARGET = HERE / "sync.py"
 VERBS = (
     "dataset",
     "model",
+    "evaluation",
     "flow",
     "job",
     "dead",
@@ -25,7 +26,18 @@ VERBS = (
     "run",
     "agent",
 )
-MODULES = ("datasets", "models", "flows", "jobs", "dead", "lineage", "storage", "people", "runs")
+MODULES = (
+    "datasets",
+    "models",
+    "evaluations",
+    "flows",
+    "jobs",
+    "dead",
+    "lineage",
+    "storage",
+    "people",
+    "runs",
+)
 HEADER = '''"""`Loopline`: the platform from a program without asyncio.
 
 Generated from the async client by `python -m loopline.client.generate`; do not edit.

@@ -12,6 +12,7 @@ from typing import Any
 
 from loopline.client import datasets as _datasets
 from loopline.client import dead as _dead
+from loopline.client import evaluations as _evaluations
 from loopline.client import flows as _flows
 from loopline.client import jobs as _jobs
 from loopline.client import lineage as _lineage
@@ -21,6 +22,7 @@ from loopline.client import runs as _runs
 from loopline.client import storage as _storage
 from loopline.client.aio import AsyncLoopline
 from loopline.client.datasets import Columns, DatasetVersion, DatasetVersions
+from loopline.client.evaluations import EvaluationVersions
 from loopline.client.flows import FlowVersion
 from loopline.client.jobs import Json, JsonList
 from loopline.client.models import Aliases, ModelVersion, ModelVersions, Reproductions
@@ -36,9 +38,11 @@ from loopline.contracts import (
 from loopline.contracts.catalog import DEFAULT_POOL
 from loopline.contracts.inference.v1 import predict_pb2
 from loopline.errors import Rejected
+from loopline.evaluation.report import Comparison, Report
 from loopline.lineage.trace import Step
 from loopline.store.commits import Committed
 from loopline.store.deadletters import DeadLetter
+from loopline.store.evaluations import CONFIDENCE, RESAMPLES
 from loopline.store.fsck import FsckReport, GcReport
 from loopline.store.items import Item
 from loopline.store.trees import Diff
@@ -138,6 +142,99 @@ class ModelVerbs:
             Transient: The server cannot be reached or is busy.
         """
         return self._portal.call(self._client.predict(model, images))
+
+
+class EvaluationVerbs:
+    """What can be measured. Versions are written `catalogue@v2`, `catalogue@champion`."""
+
+    def __init__(self, portal: Portal, client: _evaluations.EvaluationVerbs) -> None:
+        self._portal = portal
+        self._client = client
+
+    def run(
+        self,
+        model: str,
+        dataset: str,
+        *,
+        split: str = "test",
+        wait: bool = True,
+        pool: str = DEFAULT_POOL,
+    ) -> CommandResult:
+        """Measure a model version on a split of a dataset version.
+
+        Raises:
+            Rejected: The command was refused.
+            RunFailed: The labels or the network do not fit.
+        """
+        return self._portal.call(
+            self._client.run(model, dataset, split=split, wait=wait, pool=pool)
+        )
+
+    def quantize(
+        self,
+        model: str,
+        dataset: str = "",
+        *,
+        calibration_images: int = 0,
+        wait: bool = True,
+        pool: str = DEFAULT_POOL,
+    ) -> CommandResult:
+        """Write a version again in 8 bit integers, as the model's next version, and measure it.
+
+        Args:
+            model: The version.
+            dataset: What to calibrate and measure with; by default what it was trained on.
+            calibration_images: Of the split "train"; 0 is the service's default.
+            wait: Return when the run has ended, else as soon as the command is stored.
+            pool: Whose workers take it.
+
+        Raises:
+            Rejected: The command was refused.
+            RunFailed: The network cannot be quantized.
+        """
+        return self._portal.call(
+            self._client.quantize(
+                model, dataset, calibration_images=calibration_images, wait=wait, pool=pool
+            )
+        )
+
+    def list(self, model: str) -> EvaluationVersions:
+        """Return the evaluations of all versions of a model that were asked for, newest first."""
+        return self._portal.call(self._client.list(model))
+
+    def report(self, model: str, dataset: str = "", split: str = "") -> Report:
+        """Return the newest report of a version, of this dataset version and split if named.
+
+        Raises:
+            NotFound: It was not measured on that.
+        """
+        return self._portal.call(self._client.report(model, dataset, split))
+
+    def page(self, model: str, dataset: str = "", split: str = "") -> bytes:
+        """Return that report as one HTML page; NotFound as for `report`."""
+        return self._portal.call(self._client.page(model, dataset, split))
+
+    def compare(
+        self,
+        a: str,
+        b: str,
+        *,
+        resamples: int = RESAMPLES,
+        confidence: float = CONFIDENCE,
+        seed: int = 0,
+    ) -> Comparison:
+        """Compare two versions on the frozen split that both were measured on.
+
+        Raises:
+            Rejected: There is none.
+        """
+        return self._portal.call(
+            self._client.compare(a, b, resamples=resamples, confidence=confidence, seed=seed)
+        )
+
+    def card(self, model: str) -> str:
+        """Return the model card of a version: Markdown."""
+        return self._portal.call(self._client.card(model))
 
 
 class FlowVerbs:
@@ -569,6 +666,7 @@ class Loopline(LooplineVerbs):
         super().__init__(portal, client)
         self.dataset = DatasetVerbs(portal, client.dataset)
         self.model = ModelVerbs(portal, client.model)
+        self.evaluation = EvaluationVerbs(portal, client.evaluation)
         self.flow = FlowVerbs(portal, client.flow)
         self.job = JobVerbs(portal, client.job)
         self.dead = DeadVerbs(portal, client.dead)

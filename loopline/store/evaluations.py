@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopline.contracts import ArtefactRef, Evaluation, ModelCommitted, catalog
@@ -18,6 +19,18 @@ CONFIDENCE = 0.95
 SEED = 0
 
 
+DATA_ROLES = ("train_on", "calibrate_on")
+"""The parts that a dataset plays in the run of a model that was measured on its test split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """An evaluation, and the dataset version it was made on."""
+
+    dataset: ArtefactRef
+    evaluation: Evaluation
+
+
 class Evaluations:
     """Finds and compares evaluations.
 
@@ -30,17 +43,19 @@ class Evaluations:
         self._log = log
         self._objects = objects
 
-    async def of(self, model: ModelCommitted) -> list[Evaluation]:
+    async def of(self, model: ModelCommitted) -> list[Evaluated]:
         """Return a version's evaluations, the newest first; its training's own is the last."""
         ref = model.commit.artefact
         history = await self._log.history(catalog.EVALUATION_COMMITTED, model=ref.name)
-        later = [e.message.evaluation for e in history if e.message.model.digest == ref.digest]
-        return [*reversed(later), *model.evaluations]
-
-    async def on_split(self, model: ModelCommitted, split_digest: str) -> Evaluation | None:
-        """Return a version's newest evaluation on exactly these items and labels, or None."""
-        found = (e for e in await self.of(model) if e.split_digest == split_digest != "")
-        return next(found, None)
+        later = [
+            Evaluated(found.message.dataset, found.message.evaluation)
+            for found in history
+            if found.message.model.digest == ref.digest
+        ]
+        inputs = model.commit.run.inputs
+        trained_on = next((i for i in inputs if i.role in DATA_ROLES), ArtefactRef())
+        own = [Evaluated(trained_on, evaluation) for evaluation in model.evaluations]
+        return [*reversed(later), *own]
 
     async def shared(self, a: ModelCommitted, b: ModelCommitted) -> tuple[Evaluation, Evaluation]:
         """Return an evaluation of each on the same items and labels, the newest of the second's.
@@ -48,8 +63,12 @@ class Evaluations:
         Raises:
             Rejected: There is no split that both were measured on.
         """
-        of_a = {e.split_digest: e for e in reversed(await self.of(a)) if e.outcomes_digest}
-        for of_b in await self.of(b):
+        of_a = {
+            one.evaluation.split_digest: one.evaluation
+            for one in reversed(await self.of(a))
+            if one.evaluation.outcomes_digest
+        }
+        for of_b in (one.evaluation for one in await self.of(b)):
             if of_b.split_digest and of_b.outcomes_digest and of_b.split_digest in of_a:
                 return of_a[of_b.split_digest], of_b
         one, other = version_of(a.commit.artefact), version_of(b.commit.artefact)
