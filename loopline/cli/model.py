@@ -80,9 +80,9 @@ def show(version: Version, data: DataDir = None, as_json: AsJson = False) -> Non
     console.print(f"[bold]{show_ref(found.ref)}[/bold]  {found.ref.digest}")
     console.print(f"{found.message.task} by recipe {found.message.recipe}, run {run.id[:12]}")
     console.print(f"classes: {', '.join(found.message.classes)}")
-    for evaluation in found.message.evaluations:
-        rows = ((name, f"{value:.4f}") for name, value in sorted(evaluation.metrics.items()))
-        emit_table(f"{evaluation.split} ({evaluation.count} items)", ("metric", "value"), rows)
+    for measured in found.message.evaluations:
+        rows = ((name, f"{value:.4f}") for name, value in sorted(measured.metrics.items()))
+        emit_table(f"{measured.split} ({measured.count} items)", ("metric", "value"), rows)
     emit_table(
         "files",
         ("name", "bytes", "sha256"),

@@ -66,10 +66,7 @@ def _head(facts: Facts) -> str:
         ("classes", ", ".join(model.classes)),
         ("input", f"{shape}; images are {_fitted(before.fit)}"),
         ("version", f"`{ref.digest}`"),
-        (
-            "committed",
-            f"{_when(model.commit.committed_at.ToDatetime())}, sequence {facts.sequence}",
-        ),
+        ("committed", f"{committed}, sequence {facts.sequence}"),
     ]
     return (
         f"# {ref.name}@v{ref.version}{aliases}\n\n{_sentence(model.commit.summary)}\n\n"
