@@ -24,17 +24,20 @@ from loopline.store.database import open_database
 from loopline.store.datasets import Datasets
 from loopline.store.log_reader import LogReader, StoreReader, StreamReader
 from loopline.store.projections import Projector
+from services.annotate.adapters.assist.toolbox import Toolbox
 from services.annotate.adapters.board import Board
 from services.annotate.adapters.desk import Desk
 from services.annotate.adapters.histories import Histories
+from services.annotate.adapters.insights import Insights
 from services.annotate.adapters.items import ItemRows
 from services.annotate.adapters.jobs import Jobs
 from services.annotate.adapters.messages import state_of
+from services.annotate.adapters.models import Models, Preannotation
 from services.annotate.adapters.notifications import notification_of
 from services.annotate.adapters.opening import Opening
 from services.annotate.adapters.progress import job_changed, labels_submitted
 from services.annotate.adapters.provenance import Provenance
-from services.annotate.adapters.reader import BoardReader, Job
+from services.annotate.adapters.reader import BoardReader, Job, SideBySide
 from services.annotate.adapters.reviews import Reviews
 from services.annotate.adapters.rows import moment
 from services.annotate.adapters.settlement import Settlement
@@ -84,6 +87,16 @@ class Annotate(Service):
         )
         self.reviews = Reviews(self.log, provenance)
         self.histories = Histories(self.log)
+        self.insights = Insights(self.board, self.rows, SideBySide(self._engine))
+        self.toolbox = Toolbox(self.objects, settings.assist_dir)
+        self.models = Models(
+            self.objects,
+            settings.inference_grpc,
+            settings.api_token,
+            settings.predict_timeout_s,
+            settings.predict_images,
+        )
+        self.preannotation = Preannotation(self.models, self.rows, self.desk, self.clock)
         self.working = Working(
             self.board, self.rows, self.desk, sources, self.clock, settings.lease_s
         )
@@ -106,6 +119,8 @@ class Annotate(Service):
         for task in (self._following, self._left_over):
             task.cancel()
         await asyncio.gather(self._following, self._left_over, return_exceptions=True)
+        await self.preannotation.close()
+        await self.models.close()
         await self.webhooks.close()
         self._engine.dispose()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
 from loopline.runtime.settings import ServiceSettings
@@ -22,6 +24,14 @@ class AnnotateSettings(ServiceSettings):
     """Submissions of bulk requests committed at once, over all requests."""
     lease_s: float = Field(default=900.0, ge=1)
     """How long a person keeps an item without a sign of life, where the job does not say."""
+    assist_dir: Path | None = None
+    """Holds a folder for each SAM-style pair of graphs that users bring (docs/labeling.md)."""
+    inference_grpc: str = ""
+    """Where models answer ("127.0.0.1:8001"), for predictions on demand; none if empty."""
+    predict_timeout_s: float = Field(default=30.0, gt=0)
+    """For one question to a model."""
+    predict_images: int = Field(default=8, ge=1, le=256)
+    """Images in one question to a model."""
     projection_wait_s: float = Field(default=5.0, gt=0)
     """How long a request or handler waits until the database has what the log has."""
     webhook_secret: SecretStr = SecretStr("")

@@ -6,8 +6,9 @@ from datetime import UTC
 
 from loopline.contracts import ItemReviewed, LabelsSubmitted, Verdict, catalog
 from loopline.store.commits import CommitLog, Committed
-from services.annotate.adapters.answers import HistoryOut, artefact_out, shapes_out
+from services.annotate.adapters.answers import HistoryOut
 from services.annotate.adapters.messages import shape_of
+from services.annotate.adapters.presenting import artefact_out, shapes_out
 from services.annotate.adapters.rows import moment
 
 

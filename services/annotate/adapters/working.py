@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from loopline.clock import Clock
 from loopline.errors import NotFound
-from services.annotate.adapters import answers
+from services.annotate.adapters import answers, presenting
 from services.annotate.adapters.board import LABEL, REVIEW
 from services.annotate.adapters.desk import Desk, Draft, Taking
 from services.annotate.adapters.items import ItemRows, JobItem
@@ -139,7 +139,7 @@ class Working:
         return answers.SavedOut(
             revision=kept.revision,
             saved_at=kept.saved_at,
-            leased_until=answers.until_text(taking.until_s),
+            leased_until=presenting.until_text(taking.until_s),
         )
 
     async def done(self, job: str, worker: str, assets: Sequence[str]) -> None:
@@ -156,7 +156,7 @@ class Working:
     async def shown(self, job: Job, worker: Worker, item: JobItem) -> answers.ItemOut:
         """Return an item as this worker may see it."""
         mine = await self._mine(job, worker, item.asset)
-        return answers.item_out(item, self.now_s, mine, all_labels=_sees(job, worker, item))
+        return presenting.item_out(item, self.now_s, mine, all_labels=_sees(job, worker, item))
 
     async def _take_new(self, job: Job, taking: Taking, count: int, held: int) -> list[str]:
         taken: list[str] = []
@@ -181,9 +181,9 @@ class Working:
             leased.append(
                 answers.LeasedOut(
                     item=shown,
-                    leased_until=answers.until_text(taking.until_s),
+                    leased_until=presenting.until_text(taking.until_s),
                     lease_s=taking.until_s - taking.now_s,
-                    draft=answers.draft_out(draft) if draft is not None else None,
+                    draft=presenting.draft_out(draft) if draft is not None else None,
                 )
             )
         return leased

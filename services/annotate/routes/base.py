@@ -1,0 +1,55 @@
+"""What all routes share: paths, callers, and who works."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+
+from loopline.access import Caller, Scope
+from services.annotate.adapters.board import LABEL, REVIEW
+from services.annotate.adapters.http import Acting
+from services.annotate.adapters.working import Worker
+
+if TYPE_CHECKING:
+    from services.annotate.service import Annotate
+
+
+JobName = Annotated[str, Path(max_length=63)]
+Asset = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
+Limit = Annotated[int, Query(ge=1, le=100_000)]
+Cursor = Annotated[str, Query(max_length=64)]
+ITEM = "/jobs/{job}/items/{asset}"
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {"description": about, "content": {"application/json": {}}}
+    for code, about in {
+        401: "No token, or one that is not good",
+        403: "The token may not do this, or others are asked to work on the job",
+        404: "There is no such job, item, image or model",
+        409: "Somebody else holds the item, or labeled it meanwhile",
+        413: "The body is too large",
+        422: "It cannot be, and why",
+        503: "The bus, the storage or a model does not answer now: the same again is safe",
+    }.items()
+}
+
+
+class Routes:
+    """Routes over one service."""
+
+    def __init__(self, service: Annotate) -> None:
+        self._service = service
+
+    def add_to(self, router: APIRouter) -> None:
+        """Add the routes."""
+        raise NotImplementedError
+
+    def caller(self, scope: str) -> Any:  # what FastAPI injects
+        """Return the dependency on a caller who may do what needs `scope`."""
+        return Depends(self._service.access.require(scope))
+
+
+def worker_of(caller: Caller, given: str = "", purpose: str = LABEL) -> Worker:
+    """Return who works: the caller, or whom the machine's own key names."""
+    name = Acting(caller).as_(given)
+    return Worker(name, purpose, sees_all=caller.may(Scope.REVIEW) and purpose == REVIEW)
