@@ -27,7 +27,7 @@ from loopline.runtime.processing import Delivery
 from loopline.runtime.service import Service, work
 from loopline.store.commits import Committed
 from loopline.store.log_reader import StreamReader
-from services.inference.adapters import telemetry
+from services.inference.adapters import process_tuning, telemetry
 from services.inference.adapters.aliases import AliasFollower
 from services.inference.adapters.applications import Applications, ChunkResult
 from services.inference.adapters.bulk import BulkPredictor
@@ -40,6 +40,7 @@ from services.inference.adapters.servable import Servable
 from services.inference.domain.admission import Limits
 from services.inference.domain.application import ApplicationPlan
 from services.inference.domain.model import ModelVersion
+from services.inference.domain.queueing import BatchPolicy
 from services.inference.domain.residency import Budget
 from services.inference.settings import InferenceSettings
 
@@ -58,6 +59,7 @@ class Inference(Service):
     async def start(self) -> None:
         """Load what the aliases point to, then take calls."""
         settings = self.settings
+        process_tuning.keep_large_blocks()
         cv2.setNumThreads(1)  # the pool is the parallelism; more threads below it only compete
         self._pool = ThreadPoolExecutor(
             settings.decode_threads or os.cpu_count() or 1, thread_name_prefix="decode"
@@ -202,10 +204,16 @@ class Inference(Service):
         options = EngineOptions(
             threads=settings.engine_threads,
             providers=settings.engine_providers,
-            warm_up_batches=(1, settings.engine_batch_max),
+            max_batch=settings.engine_batch_max,
         )
         engine = OnnxEngine(onnx, model, options)
-        return Servable(model, engine, settings.engine_batch_max, settings.queue_images_max)
+        policy = BatchPolicy(
+            max_batch=settings.engine_batch_max,
+            preferred=settings.engine_batch_preferred or engine.preferred_batch,
+            max_delay_s=settings.engine_delay_max_ms / 1000,
+            instances=settings.engine_instances or engine.instances,
+        )
+        return Servable(model, engine, policy, settings.queue_images_max)
 
     async def _start_following(self) -> None:
         reader = None

@@ -54,12 +54,20 @@ class InferenceSettings(ServiceSettings):
     """Requests that one client may have saved up."""
     client_concurrency: int = Field(default=256, ge=0)
     """Requests of one client inside at once, answers that it did not read included; 0: no limit."""
-    engine_threads: int = Field(default=0, ge=0)
-    """Threads of one execution of the engine; 0 for one per core."""
+    engine_threads: int = Field(default=1, ge=1)
+    """Threads of one execution of the engine."""
+    engine_instances: int = Field(default=0, ge=0)
+    """Executions of a model version at once; 0 for as many as cores have threads for, one on a
+    GPU."""
     engine_providers: tuple[str, ...] = ()
     """onnxruntime's execution providers in order of preference; empty for what is there."""
     engine_batch_max: int = Field(default=8, ge=1, le=1_024)
-    """Images in one execution; 8 is the optimum of processors."""
+    """Images in one execution."""
+    engine_batch_preferred: int = Field(default=0, ge=0, le=1_024)
+    """Images taken together where more wait; 0 for the size at which an image costs least,
+    measured as a version loads."""
+    engine_delay_max_ms: float = Field(default=0.0, ge=0, le=1_000)
+    """How long the first request of a batch may wait for company; 0 is best on processors."""
     decode_threads: int = Field(default=0, ge=0)
     """Threads that decode and pre-process; 0 for one per core."""
     request_images_max: int = Field(default=64, ge=1)

@@ -34,6 +34,7 @@ from services.inference.adapters.engine import EngineOptions, OnnxEngine
 from services.inference.adapters.preprocessing import prepare
 from services.inference.adapters.servable import Servable
 from services.inference.domain.model import ModelVersion
+from services.inference.domain.queueing import BatchPolicy
 from services.inference.domain.tensors import UInt8Batch, join_raw_bytes
 from tests.bench import _inference_server as server
 
@@ -173,7 +174,7 @@ async def bulk() -> Entry:
     assets = await objects.put_many(Area.ASSETS, files)
     assert assets == [sha256_hex(file) for file in files]
     model, engine = version(server.PHOTO_SHAPE), photo_engine()
-    servable = Servable(model, engine, BATCH, 512)
+    servable = Servable(model, engine, BatchPolicy(BATCH), 512)
     wanted = [assets[index % len(assets)] for index in range(BULK_IMAGES)]
     ratios = []
     with ThreadPoolExecutor(1) as pool:

@@ -1,14 +1,13 @@
 """Dynamic batching: what queued while the engine was busy makes the next batch.
 
-No request waits for company: with an empty queue it runs at once, alone. Waiting 1 or 2 ms for more
-cost throughput and latency in every measurement.
+Unless told otherwise no request waits for company: with an empty queue it runs at once, alone.
+Waiting 1 or 2 ms for more cost throughput and latency in every measurement.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import structlog
 
 from loopline.errors import LooplineError
 from services.inference.adapters.statistics import Statistics
+from services.inference.domain.queueing import BatchPolicy, Queue
 from services.inference.domain.tensors import Array, Arrays, Tensors
 
 log = structlog.get_logger()
@@ -50,35 +50,53 @@ class _Waiting:
     future: Future[Inferred]
     since_ns: int
 
+    @property
+    def count(self) -> int:
+        return self.tensors.count
+
 
 class Batcher:
-    """Feeds an engine from one thread.
+    """Feeds an engine, from as many threads as it has instances.
 
     Args:
-        run: The engine: an array per input to an array per output.
-        max_batch: Images in one execution; a larger request runs in slices of this.
+        run: The engine: an array per input to an array per output. Called from several threads.
+        policy: How requests share executions.
         statistics: Counts executions.
-        name: For the thread.
+        name: For the threads.
     """
 
     def __init__(
         self,
         run: Callable[[Arrays], dict[str, Array]],
-        max_batch: int,
+        policy: BatchPolicy,
         statistics: Statistics,
         name: str,
     ) -> None:
         self._run = run
-        self._max_batch = max_batch
+        self._policy = policy
         self._statistics = statistics
-        self._queue: deque[_Waiting] = deque()
-        self._changed = threading.Condition()
+        self._queue: Queue[_Waiting] = Queue()
+        self._free = policy.instances
+        self._changed = threading.Condition(threading.Lock())
         self._closed = False
-        self._thread = threading.Thread(target=self._loop, name=f"engine-{name}", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"engine-{name}-{number}", daemon=True)
+            for number in range(policy.instances)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def submit(self, tensors: Tensors, future: Future[Inferred]) -> None:
+    def submit(
+        self, tensors: Tensors, future: Future[Inferred], priority: int = 0, *, here: bool = False
+    ) -> None:
         """Queue a request whose answer goes to `future`; cancel that and the engine skips it.
+
+        Args:
+            tensors: Its rows.
+            future: Done once they were run.
+            priority: See `queueing.DEFAULT_PRIORITY`.
+            here: Whether the caller may be held up: it runs the request itself where nothing waits
+                and the engine is free, which saves two changes of threads.
 
         Raises:
             ClosedError: `close` was called.
@@ -87,39 +105,70 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise ClosedError("the engine was closed")
-            self._queue.append(waiting)
-            self._changed.notify()
+            runs_here = here and self._free > 0 and not self._queue and not self._waits()
+            if runs_here:
+                self._free -= 1
+            else:
+                self._queue.add(waiting, priority)
+                if self._free:
+                    self._changed.notify()
+        if runs_here:
+            self._run_here(waiting)
 
     def close(self) -> None:
         """Take nothing more; what is queued is still answered."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     def join(self, timeout_s: float | None = None) -> None:
         """After `close`: wait until everything is answered."""
-        self._thread.join(timeout_s)
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def _run_here(self, waiting: _Waiting) -> None:
+        try:
+            if waiting.future.set_running_or_notify_cancel():
+                self._execute([waiting])
+        finally:
+            with self._changed:
+                self._free += 1
+                if self._queue:
+                    self._changed.notify()
 
     def _loop(self) -> None:
         while batch := self._take():
             live = [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
             if live:
                 self._execute(live)
+            with self._changed:
+                self._free += 1
 
     def _take(self) -> list[_Waiting]:
-        """Wait for requests; return those that fit one execution, none once closed and drained."""
+        """Wait for requests; return those that fit one execution, none once closed and drained.
+
+        An instance counts as busy from here on until the execution is over.
+        """
         with self._changed:
-            while not self._queue and not self._closed:
-                self._changed.wait()
-            batch: list[_Waiting] = []
-            images = 0
-            while self._queue and (
-                not batch or images + self._queue[0].tensors.count <= self._max_batch
-            ):
-                waiting = self._queue.popleft()
-                images += waiting.tensors.count
-                batch.append(waiting)
-            return batch
+            while not self._closed or self._queue:
+                delay_s = self._delay_s()
+                if delay_s == 0:
+                    self._free -= 1
+                    return self._queue.take(self._policy.size)
+                self._changed.wait(delay_s)
+            return []
+
+    def _delay_s(self) -> float | None:
+        """Return how long to wait before the next execution; None for until something comes."""
+        if not self._queue or self._free == 0:
+            return None
+        if not self._waits() or self._closed or self._queue.images >= self._policy.size:
+            return 0
+        waited_s = (time.perf_counter_ns() - self._queue.oldest_ns()) / 1e9
+        return max(0.0, self._policy.max_delay_s - waited_s)
+
+    def _waits(self) -> bool:
+        return self._policy.max_delay_s > 0
 
     def _execute(self, batch: Sequence[_Waiting]) -> None:
         try:
@@ -158,12 +207,12 @@ class Batcher:
         self._statistics.executed(count, gathered - started, inferred - gathered, ended - inferred)
 
     def _infer(self, feeds: Arrays, count: int) -> dict[str, Array]:
-        if count <= self._max_batch:
+        most = self._policy.max_batch
+        if count <= most:
             return self._run(feeds)
-        slices = range(0, count, self._max_batch)
         parts = [
-            self._run({name: a[at : at + self._max_batch] for name, a in feeds.items()})
-            for at in slices
+            self._run({name: a[at : at + most] for name, a in feeds.items()})
+            for at in range(0, count, most)
         ]
         return _gathered(parts)
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind
 
+from loopline import tracing
+
 _tracer = trace.get_tracer("loopline")
+_NO_SPAN = nullcontext(trace.INVALID_SPAN)
 
 
-@contextmanager
-def serving(method: str, metadata: Mapping[str, str]) -> Iterator[trace.Span]:
-    """Open the span of a call that is answered.
+def serving(
+    method: str, metadata: Iterable[tuple[str, str | bytes]]
+) -> AbstractContextManager[trace.Span]:
+    """Open the span of a call that is answered; none where spans go nowhere, since one costs 20 us.
 
     Args:
         method: The method's name, without the service.
         metadata: The call's metadata.
     """
+    if not tracing.is_exporting:
+        return _NO_SPAN
+    return _serving(method, {k: v for k, v in metadata if isinstance(v, str)})
+
+
+@contextmanager
+def _serving(method: str, metadata: Mapping[str, str]) -> Iterator[trace.Span]:
     with _tracer.start_as_current_span(
         f"serve {method}",
         context=propagate.extract(metadata),

@@ -176,11 +176,8 @@ def _identity(context: grpc.ServicerContext) -> str:
 @contextmanager
 def _answering(name: str, context: grpc.ServicerContext) -> Iterator[None]:
     """Open a span of the caller's trace, and turn errors into gRPC statuses."""
-    metadata = {
-        key: value for key, value in context.invocation_metadata() if isinstance(value, str)
-    }
     failure: Exception
-    with call_traces.serving(name, metadata) as span:
+    with call_traces.serving(name, context.invocation_metadata()) as span:
         try:
             yield
             return

@@ -121,15 +121,23 @@ class DataPlane:
         self._clock = clock
         self._memory = memory
 
-    def submit(self, data: bytes, visitor: Visitor = ANYBODY) -> Ticket:
+    def submit(self, data: bytes, visitor: Visitor = ANYBODY, *, here: bool = False) -> Ticket:
         """Start a ModelInferRequest. May block while its model version loads.
+
+        Args:
+            data: The request's bytes.
+            visitor: Who asks.
+            here: Whether the caller waits for the answer anyway, so that it may run the request
+                itself where the engine is free.
 
         Raises:
             LooplineError: It is refused: see `oip.decode_request` and `start`.
         """
-        return self.start(oip.decode_request(data, self.memory_of(visitor)), visitor)
+        return self.start(oip.decode_request(data, self.memory_of(visitor)), visitor, here=here)
 
-    def start(self, request: oip.InferRequest, visitor: Visitor = ANYBODY) -> Ticket:
+    def start(
+        self, request: oip.InferRequest, visitor: Visitor = ANYBODY, *, here: bool = False
+    ) -> Ticket:
         """Start a decoded request. May block while its model version loads.
 
         Raises:
@@ -146,7 +154,9 @@ class DataPlane:
             outputs = requested_outputs(request.outputs, servable.outputs)
             return payload_of(request.inputs, servable.model, servable.signature, limit)
 
-        job = self._scheduler.start(request.model, request.version, payload)
+        job = self._scheduler.start(
+            request.model, request.version, payload, priority=request.priority, here=here
+        )
         return Ticket(request, outputs, job, self._clock, self.memory_of(visitor))
 
     def memory_of(self, visitor: Visitor) -> oip.Memory | None:

@@ -1,12 +1,17 @@
 """onnxruntime: one session per model version.
 
-Decides which execution providers are used and how many threads; leaves batching to `batching`.
+Decides which execution providers are used and how many threads, and measures what a version takes;
+leaves batching to `batching`.
 """
 
 from __future__ import annotations
 
+import os
+import resource
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +60,8 @@ DATATYPES: Final[Mapping[str, str]] = {
     "tensor(string)": BYTES,
 }
 """onnxruntime's types as the protocol spells them."""
+WARM_UP_S: Final = 2.0  # no larger batch is timed once those before took this long
+SAME_COST: Final = 1.03  # an image of a batch that costs no more than this is as cheap
 _NO_MEMORY: Final = ("bad_alloc", "bad allocation", "Failed to allocate memory")
 _SILENT: Final = 3  # onnxruntime's log severity: errors only
 
@@ -72,14 +79,15 @@ class EngineOptions:
     """How sessions run.
 
     Args:
-        threads: Threads of one execution; 0 for one per core.
+        threads: Threads of one execution. 1 is best where several run at once: N executions of one
+            thread beat one of N.
         providers: Execution providers in order of preference; empty for what is there.
-        warm_up_batches: Batch sizes that are run before a session counts as ready.
+        max_batch: The largest batch; sizes up to it are run before a session counts as ready.
     """
 
-    threads: int = 0
+    threads: int = 1
     providers: tuple[str, ...] = ()
-    warm_up_batches: tuple[int, ...] = (1, 8)
+    max_batch: int = 8
 
 
 def choose_providers(wanted: Sequence[str]) -> list[str]:
@@ -120,6 +128,7 @@ class OnnxEngine:
     def __init__(self, onnx: bytes, model: ModelVersion, options: EngineOptions) -> None:
         self._model = model
         wanted = choose_providers(options.providers)
+        before_bytes = _resident_bytes()
         try:
             self._session = ort.InferenceSession(onnx, _session_options(options), providers=wanted)
         except Exception as error:  # onnxruntime's exceptions share no base class
@@ -132,7 +141,12 @@ class OnnxEngine:
         self._outputs = [spec.name for spec in self.signature.outputs]
         self._needs_care = engine_types.needs_care(self.signature)
         check_contract(self.signature, model)
-        self._warm_up(options.warm_up_batches)
+        self._on_gpu = not _GPU_PROVIDERS.isdisjoint(self.providers)
+        self.instances = 1 if self._on_gpu else max(1, (os.cpu_count() or 1) // options.threads)
+        self.preferred_batch = self._warm_up(options)
+        # What others allocate meanwhile counts too, so it is never told too small but by sharing.
+        grown_bytes = _resident_bytes() - before_bytes
+        self.size_bytes = max(model.onnx_size_bytes, len(onnx), grown_bytes)
 
     def run(self, feeds: Arrays) -> dict[str, Array]:
         """Return what the graph gives for a batch.
@@ -154,6 +168,8 @@ class OnnxEngine:
         try:
             if self._needs_care:
                 return engine_types.run(self._session, self.signature, feeds)
+            if self._on_gpu:
+                return self.run_bound(feeds)
             values = self._session.run(self._outputs, feeds)
         except Rejected:
             raise
@@ -161,17 +177,45 @@ class OnnxEngine:
             raise _failure(self._model, error) from error
         return dict(zip(self._outputs, values, strict=True))
 
-    def _warm_up(self, batches: Sequence[int]) -> None:
-        """Run once for each batch size, so that no request pays for what happens once."""
-        if not self.signature.batches:
-            batches = (1,)
-        for count in batches:
-            try:
-                outputs = self.run({s.name: _zeros(s, count) for s in self.signature.inputs})
-            except EngineError as error:  # it would fail each request so
-                raise Rejected(error.message, **error.ids) from error
-            if self._model.task in GRAPH_OUTPUTS:
-                _check_outputs(outputs, count, self._model)
+    def run_bound(self, feeds: Arrays) -> dict[str, Array]:
+        """As `run`, with each tensor bound: a device's copies need no buffers in between."""
+        binding = self._session.io_binding()
+        for name, values in feeds.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(values))
+        for name in self._outputs:
+            binding.bind_output(name)
+        self._session.run_with_iobinding(binding)
+        return dict(zip(self._outputs, binding.copy_outputs_to_cpu(), strict=True))
+
+    def _warm_up(self, options: EngineOptions) -> int:
+        """Run batches, so that no request pays for what happens once.
+
+        Returns:
+            The size at which an image costs least: between 1 and the largest the processor's caches
+            decide, and no rule tells where.
+        """
+        sizes = _warm_up_sizes(options.max_batch) if self.signature.batches else [1]
+        # Another thread's work is not in a thread's own clock; several threads' work is not either.
+        clock = time.thread_time if options.threads == 1 and not self._on_gpu else time.perf_counter
+        costs: dict[int, float] = {}
+        for count in sizes:
+            feeds = {s.name: _zeros(s, count) for s in self.signature.inputs}
+            self._try_out(feeds, count)
+            if sum(costs.values()) < WARM_UP_S:
+                started = clock()
+                self._try_out(feeds, count)
+                costs[count] = clock() - started
+        per_image = {count: cost / count for count, cost in costs.items()}
+        least = min(per_image.values())
+        return max(count for count, cost in per_image.items() if cost <= least * SAME_COST)
+
+    def _try_out(self, feeds: Arrays, count: int) -> None:
+        try:
+            outputs = self.run(feeds)
+        except EngineError as error:  # it would fail each request so
+            raise Rejected(error.message, **error.ids) from error
+        if self._model.task in GRAPH_OUTPUTS:
+            _check_outputs(outputs, count, self._model)
 
 
 def signature_of(session: ort.InferenceSession, model: ModelVersion) -> Signature:
@@ -243,8 +287,39 @@ def _check_outputs(outputs: Arrays, count: int, model: ModelVersion) -> None:
         )
 
 
+def _warm_up_sizes(largest: int) -> list[int]:
+    """Return 1, 2, 4, ... and the largest.
+
+    >>> _warm_up_sizes(12)
+    [1, 2, 4, 8, 12]
+    """
+    powers = [1 << power for power in range(largest.bit_length()) if 1 << power < largest]
+    return [*powers, largest]
+
+
+def _resident_bytes() -> int:
+    """Return the memory of this process; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * resource.getpagesize()
+
+
+@cache
+def _share_arena() -> bool:
+    """Make one arena for the sessions of the process: what one has free another may use."""
+    memory = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    ort.create_and_register_allocator(memory, None)
+    return True
+
+
 def _session_options(options: EngineOptions) -> ort.SessionOptions:
     session = ort.SessionOptions()
+    if _share_arena():
+        session.add_session_config_entry("session.use_env_allocators", "1")
     session.intra_op_num_threads = options.threads
     session.inter_op_num_threads = 1
     session.log_severity_level = _SILENT

@@ -17,6 +17,7 @@ TOKEN_REMEMBERED_S: Final = 1.0
 """Checking a signature costs more than a small model; a token that is revoked is good for this long
 at most."""
 TOKENS_REMEMBERED: Final = 1_000
+VISITORS_REMEMBERED: Final = 10_000
 
 
 class Guard(Protocol):
@@ -68,6 +69,7 @@ class Gate:
         self.quotas = quotas
         self._monotonic_s = monotonic_s
         self._known: OrderedDict[str, tuple[float, Caller]] = OrderedDict()
+        self._visitors: dict[tuple[str, str], Visitor] = {}  # where nobody shows a token
         self._lock = threading.Lock()
 
     @contextmanager
@@ -92,12 +94,20 @@ class Gate:
 
     def visitor(self, authorization: str, address: str, identity: str = "") -> Visitor:
         """Return who asks; Unauthenticated as `enter` says."""
-        is_local = _is_local(address)
         if self._guard is None:
-            return Visitor(local_caller(), identity or address or "local", identity, is_local)
+            return self._visitors.get((address, identity)) or self._stranger(address, identity)
+        is_local = _is_local(address)
         caller = self._caller(self._guard, authorization)
         owner = caller.token_id or f"{caller.kind}:{caller.name}"
         return Visitor(caller, f"{caller.kind}:{caller.name}", owner, is_local)
+
+    def _stranger(self, address: str, identity: str) -> Visitor:
+        name = identity or address or "local"
+        visitor = Visitor(local_caller(), name, identity, _is_local(address))
+        if len(self._visitors) >= VISITORS_REMEMBERED:
+            self._visitors.clear()
+        self._visitors[address, identity] = visitor
+        return visitor
 
     def _caller(self, guard: Guard, authorization: str) -> Caller:
         now_s = self._monotonic_s()

@@ -17,10 +17,18 @@ from google.protobuf.message import DecodeError
 from loopline.contracts.oip.v2 import service_pb2
 from loopline.contracts.oip.v2.tensor_pb2 import InferParameter
 from loopline.errors import Rejected
+from services.inference.adapters import request_scan
 from services.inference.adapters.shared_memory import RegionUse
 from services.inference.domain.answers import OutputTensor
 from services.inference.domain.model import ModelVersion
-from services.inference.domain.tensors import BYTES, DTYPES, Array, InputTensor, join_raw_bytes
+from services.inference.domain.tensors import (
+    BYTES,
+    DTYPES,
+    Array,
+    Buffer,
+    InputTensor,
+    join_raw_bytes,
+)
 
 MODEL_DIGEST: Final = "model_digest"
 FIELDS: Final[Mapping[str, str]] = {
@@ -49,7 +57,7 @@ Parameters = Mapping[str, object]
 class Memory(Protocol):
     """The shared memory that a client registered."""
 
-    def read(self, use: RegionUse) -> bytearray:
+    def read(self, use: RegionUse) -> memoryview:
         """Return a copy of a tensor's bytes."""
         ...
 
@@ -150,16 +158,18 @@ def decode_request(data: bytes, memory: Memory | None = None) -> InferRequest:
         Rejected: It is not one, or asks for what is not served.
         NotFound: It names a region of shared memory that is not there.
     """
+    parts = request_scan.split(data) if len(data) >= request_scan.SMALLEST_BYTES else None
     try:
-        message = service_pb2.ModelInferRequest.FromString(data)
+        message = service_pb2.ModelInferRequest.FromString(parts[0] if parts else data)
     except DecodeError as error:
         raise Rejected(f"not a ModelInferRequest: {error}") from error
-    raw = iter(message.raw_input_contents)
-    is_raw = bool(message.raw_input_contents)
+    contents: Sequence[Buffer] = parts[1] if parts else message.raw_input_contents
+    raw = iter(contents)
+    is_raw = bool(contents)
     inputs = tuple(_input(tensor, raw if is_raw else None, memory) for tensor in message.inputs)
     if next(raw, None) is not None:
         raise Rejected(
-            f"{len(message.inputs)} inputs and {len(message.raw_input_contents)} "
+            f"{len(message.inputs)} inputs and {len(contents)} "
             "raw_input_contents: one each is needed, none for those in shared memory"
         )
     return InferRequest(
@@ -295,7 +305,7 @@ def in_region(
         Rejected: It is smaller than the tensor.
     """
     data = _memory(memory, f"input {name!r}").read(use)
-    return InputTensor(name, datatype, shape, memoryview(data).toreadonly())
+    return InputTensor(name, datatype, shape, data.toreadonly())
 
 
 def integer(parameters: Parameters, name: str, what: str) -> int:
@@ -318,7 +328,7 @@ def parameter_values(parameters: Mapping[str, InferParameter]) -> dict[str, obje
 
 def _input(
     tensor: service_pb2.ModelInferRequest.InferInputTensor,
-    raw: Iterator[bytes] | None,
+    raw: Iterator[Buffer] | None,
     memory: Memory | None,
 ) -> InputTensor:
     what = f"input {tensor.name!r}"

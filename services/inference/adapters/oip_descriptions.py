@@ -100,7 +100,7 @@ def model_config(servable: Servable, batch_images: int) -> config.ModelConfigRes
         ],
         default_model_filename=ONNX_FILE,
         dynamic_batching=config.ModelDynamicBatching(
-            preferred_batch_size=[servable.max_batch],
+            preferred_batch_size=[servable.policy.size],
             preserve_ordering=True,
             default_queue_policy=config.ModelQueuePolicy(
                 max_queue_size=servable.admission.capacity_images

@@ -99,7 +99,7 @@ class OipServicer:
 
     def model_infer(self, data: bytes, call: Call) -> bytes:
         """Run a model version on a batch: bytes in, bytes out."""
-        ticket = self._plane.submit(data, call.visitor)
+        ticket = self._plane.submit(data, call.visitor, here=True)
         if not call.context.add_callback(ticket.cancel):  # who went away frees its place
             ticket.cancel()
         return ticket.result(call.timeout_s)

@@ -291,7 +291,7 @@ class ModelRepository:
         pinned = {target.key for target in self._wanted.values()}
         with self._lock:
             self._loaded[key] = servable
-            residents = [Resident(k, s.model.onnx_size_bytes) for k, s in self._loaded.items()]
+            residents = [Resident(k, s.engine.size_bytes) for k, s in self._loaded.items()]
             retired = [self._loaded.pop(k) for k in to_unload(residents, self._budget, pinned, key)]
         log.info(
             "model_loaded",

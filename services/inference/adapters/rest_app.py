@@ -224,7 +224,7 @@ class RestApp:
         headers = request.headers
         failure: Exception
         name = getattr(answer, "__name__", "rest")
-        with call_traces.serving(name, dict(headers)) as span:
+        with call_traces.serving(name, headers.items()) as span:
             try:
                 address = request.client.host if request.client else ""
                 identity = getattr(request.state, "identity", "")

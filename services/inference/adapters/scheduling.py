@@ -36,6 +36,8 @@ class Job:
         future: Its answer: a row for each image without an error.
         errors: What is wrong with the others, by index; only where it is tolerant.
         placements: How each image with an answer sat in the input; None where pixels came.
+        priority: See `queueing.DEFAULT_PRIORITY`.
+        here: Whether who starts it may be held up.
     """
 
     servable: Servable
@@ -46,6 +48,8 @@ class Job:
     errors: dict[int, LooplineError] = field(default_factory=dict)
     placements: list[Placement] | None = None
     input_ns: int = 0
+    priority: int = 0
+    here: bool = False
 
     def cancel(self) -> None:
         """Free its place, unless the engine has it."""
@@ -85,6 +89,8 @@ class Scheduler:
         payload_for: Callable[[Servable], Payload],
         *,
         tolerant: bool = False,
+        priority: int = 0,
+        here: bool = False,
     ) -> Job:
         """Start a request. Blocks while its model version loads: never call it on the event loop.
 
@@ -93,6 +99,8 @@ class Scheduler:
             version: A number, an alias, or empty for the champion.
             payload_for: Returns what the request holds for the servable that was found.
             tolerant: Answer the images beside a bad one; otherwise one bad image fails the request.
+            priority: See `queueing.DEFAULT_PRIORITY`.
+            here: Whether the caller may be held up, so that it may run the request itself.
 
         Raises:
             NotFound: There is no such model or version.
@@ -104,7 +112,8 @@ class Scheduler:
             started_ns = time.perf_counter_ns()
             servable = self._repository.find(name, version)
             try:
-                return self._start(servable, payload_for(servable), tolerant, started_ns)
+                job = Job(servable, 0, tolerant, started_ns, priority=priority, here=here)
+                return self._start(job, payload_for(servable))
             except Retired:
                 if attempt == FIND_ATTEMPTS - 1:
                     raise
@@ -113,10 +122,10 @@ class Scheduler:
                 raise
         raise AssertionError("unreachable")
 
-    def _start(self, servable: Servable, payload: Payload, tolerant: bool, started_ns: int) -> Job:
-        servable.admission.enter(payload.count)
-        job = Job(servable, payload.count, tolerant, started_ns)
-        job.future.add_done_callback(lambda _: servable.admission.leave(payload.count))
+    def _start(self, job: Job, payload: Payload) -> Job:
+        admission, job.images = job.servable.admission, payload.count
+        admission.enter(payload.count)
+        job.future.add_done_callback(lambda _: admission.leave(payload.count))
         try:
             self._begin(job, payload)
         except BaseException:
@@ -135,7 +144,7 @@ class Scheduler:
             )
             preparation.start(self._pool)
         else:
-            job.servable.batcher.submit(payload, job.future)
+            job.servable.batcher.submit(payload, job.future, job.priority, here=job.here)
 
 
 def _prepared(job: Job, prepared: Prepared) -> None:
@@ -152,6 +161,8 @@ def _prepared(job: Job, prepared: Prepared) -> None:
         if count == 0:
             job.future.set_result(Inferred({}, 0, 0, 0))
         elif not job.future.cancelled():
-            job.servable.batcher.submit(Tensors({INPUT: prepared.pixels}, count), job.future)
+            tensors = Tensors({INPUT: prepared.pixels}, count)
+            # A thread of the decoders is not to be held up: others wait for it.
+            job.servable.batcher.submit(tensors, job.future, job.priority)
     except (InvalidStateError, ClosedError):
         pass  # the client cancelled meanwhile

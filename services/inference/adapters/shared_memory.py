@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from loopline.errors import NotFound, Rejected
 
 FOLDER: Final = Path("/dev/shm")  # noqa: S108 - where shm_open keeps its objects on Linux
@@ -131,7 +133,7 @@ class SharedMemory:
             raise _unknown(name)
         return [region]
 
-    def read(self, owner: str, use: RegionUse) -> bytearray:
+    def read(self, owner: str, use: RegionUse) -> memoryview:
         """Return a copy of a tensor's bytes.
 
         Raises:
@@ -140,8 +142,8 @@ class SharedMemory:
         """
         region = self._take(owner, use)
         try:
-            data = bytearray(use.byte_size)
-            view, done = memoryview(data), 0
+            data = np.empty(use.byte_size, np.uint8).data  # not cleared: it is written over
+            view, done = data, 0
             while done < use.byte_size:
                 at = region.offset + use.offset + done
                 count = os.preadv(region.descriptor, [view[done:]], at)
@@ -249,7 +251,7 @@ class OwnedMemory:
     memory: SharedMemory
     owner: str
 
-    def read(self, use: RegionUse) -> bytearray:
+    def read(self, use: RegionUse) -> memoryview:
         """See `SharedMemory.read`."""
         return self.memory.read(self.owner, use)
 

@@ -97,6 +97,12 @@ class Quotas:
         with self._lock:
             self._clients[client].inside -= 1
 
+    def inside(self, client: str) -> int:
+        """Return how many requests of a client did not end yet."""
+        with self._lock:
+            state = self._clients.get(client)
+            return state.inside if state is not None else 0
+
     def spend(self, client: str) -> None:
         """Count a request of a client that is inside already: one of its stream's.
 

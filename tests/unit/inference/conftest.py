@@ -91,6 +91,7 @@ def settings(tmp_path: Path) -> InferenceSettings:
     return InferenceSettings(
         data_dir=tmp_path,
         engine_threads=1,
+        engine_instances=1,
         decode_threads=2,
         grpc_threads=8,
         request_images_max=16,

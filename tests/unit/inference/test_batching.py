@@ -11,6 +11,7 @@ import pytest
 
 from services.inference.adapters.batching import Batcher, ClosedError, Inferred
 from services.inference.adapters.statistics import Statistics
+from services.inference.domain.queueing import BatchPolicy
 from services.inference.domain.tensors import Array, Arrays, Tensors
 
 TIMEOUT_S = 10.0
@@ -49,7 +50,7 @@ def engine() -> GatedEngine:
 
 @pytest.fixture
 def batcher(engine: GatedEngine) -> Iterator[Batcher]:
-    batcher = Batcher(engine.run, 8, Statistics(), "test")
+    batcher = Batcher(engine.run, BatchPolicy(8), Statistics(), "test")
     yield batcher
     engine.open()
     batcher.close()
@@ -140,7 +141,7 @@ def test_closing_answers_what_is_queued_and_takes_nothing_more(
 
 def test_executions_are_counted_by_batch_size(engine: GatedEngine) -> None:
     statistics = Statistics()
-    batcher = Batcher(engine.run, 8, statistics, "test")
+    batcher = Batcher(engine.run, BatchPolicy(8), statistics, "test")
     engine.open()
     answer(ask(batcher, 1))
     answer(ask(batcher, 1, 2))
@@ -150,3 +151,71 @@ def test_executions_are_counted_by_batch_size(engine: GatedEngine) -> None:
     figures = statistics.snapshot()
     assert figures.executions == 3
     assert {size: times.infer.count for size, times in figures.batches.items()} == {1: 1, 2: 2}
+
+
+def test_a_caller_that_waits_anyway_runs_its_request_itself(engine: GatedEngine) -> None:
+    batcher = Batcher(engine.run, BatchPolicy(8), Statistics(), "test")
+    engine.open(1)
+    future: Future[Inferred] = Future()
+    batcher.submit(Tensors({"image": np.ones((1, 1, 1, 1), np.uint8)}, 1), future, here=True)
+    assert future.done()
+    engine.open()
+    assert answer(ask(batcher, 7)) == [7]
+    batcher.close()
+    batcher.join(TIMEOUT_S)
+
+
+def test_as_many_executions_run_at_once_as_there_are_instances(engine: GatedEngine) -> None:
+    batcher = Batcher(engine.run, BatchPolicy(8, instances=2), Statistics(), "test")
+    futures = [ask(batcher, 1)]
+    engine.wait_until_busy()
+    futures.append(ask(batcher, 2))
+    engine.wait_until_busy()
+    engine.open()
+    assert [answer(future) for future in futures] == [[1], [2]]
+    batcher.close()
+    batcher.join(TIMEOUT_S)
+
+
+def test_no_more_are_taken_together_than_is_preferred(engine: GatedEngine) -> None:
+    batcher = Batcher(engine.run, BatchPolicy(8, preferred=2), Statistics(), "test")
+    first = ask(batcher, 1)
+    engine.wait_until_busy()
+    others = [ask(batcher, value) for value in range(5)]
+    engine.open()
+    assert answer(first) == [1]
+    assert [answer(one) for one in others] == [[v] for v in range(5)]
+    assert engine.batches == [1, 2, 2, 1]
+    batcher.close()
+    batcher.join(TIMEOUT_S)
+
+
+def test_with_a_delay_the_first_waits_for_company(engine: GatedEngine) -> None:
+    policy = BatchPolicy(max_batch=3, max_delay_s=TIMEOUT_S)
+    batcher = Batcher(engine.run, policy, Statistics(), "test")
+    engine.open()
+    futures = [ask(batcher, value) for value in range(3)]
+    assert [answer(one) for one in futures] == [[0], [1], [2]]
+    assert engine.batches == [3]
+    batcher.close()
+    batcher.join(TIMEOUT_S)
+
+
+def test_requests_of_higher_priority_go_first(engine: GatedEngine) -> None:
+    batcher = Batcher(engine.run, BatchPolicy(1), Statistics(), "test")
+    order: list[int] = []
+    busy = ask(batcher, 0)
+    engine.wait_until_busy()
+    futures = []
+    for value, priority in ((1, 200), (2, 0), (3, 1)):
+        future: Future[Inferred] = Future()
+        future.add_done_callback(lambda _, value=value: order.append(value))  # type: ignore[misc]
+        pixels = np.full((1, 1, 1, 1), value, np.uint8)
+        batcher.submit(Tensors({"image": pixels}, 1), future, priority)
+        futures.append(future)
+    engine.open()
+    assert answer(busy) == [0]
+    assert [answer(future) for future in futures] == [[1], [2], [3]]
+    assert order == [3, 2, 1]
+    batcher.close()
+    batcher.join(TIMEOUT_S)

@@ -103,3 +103,20 @@ def test_a_file_that_is_not_what_its_version_says_is_refused(
 ) -> None:
     with pytest.raises(Rejected, match=message):
         OnnxEngine(colour_classifier(), model, ONE_THREAD)
+
+
+def test_bound_tensors_give_the_same_answers() -> None:
+    """As executions on a GPU are run; the processor binds as well."""
+    engine = OnnxEngine(colour_classifier(), version(), ONE_THREAD)
+    batch = {"image": np.stack([solid("blue"), solid("red")])}
+    bound = engine.run_bound(batch)["probabilities"]
+    assert np.array_equal(bound, engine.run(batch)["probabilities"])
+
+
+def test_a_version_is_measured_as_it_loads() -> None:
+    onnx = dense_classifier((28, 28, 1), 10, hidden=256)
+    model = version((28, 28, 1), tuple(map(str, range(10))))
+    engine = OnnxEngine(onnx, model, EngineOptions(max_batch=8))
+    assert engine.preferred_batch in (1, 2, 4, 8)
+    assert engine.size_bytes >= len(onnx)
+    assert engine.instances >= 1

@@ -34,7 +34,7 @@ def test_what_a_client_put_there_is_read(
     assert block.buf is not None
     block.buf[100:105] = b"hello"
     memory.register("", "inputs", block.name, 90, 1000)
-    assert memory.read("", RegionUse("inputs", 5, 10)) == b"hello"
+    assert bytes(memory.read("", RegionUse("inputs", 5, 10))) == b"hello"
 
 
 def test_what_is_written_is_there_for_the_client(
