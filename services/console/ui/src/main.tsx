@@ -43,6 +43,7 @@ const router = createBrowserRouter([
     element: <Shell />,
     children: [
       { path: "/", element: <Navigate to="/workflow" replace /> },
+      { path: "/sign-in", element: <Navigate to="/workflow" replace /> },
       { path: "/workflow", element: <WorkflowPage /> },
       { path: "/datasets", element: <DatasetsPage /> },
       { path: "/datasets/:name", element: <DatasetPage /> },

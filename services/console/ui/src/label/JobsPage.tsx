@@ -129,7 +129,7 @@ function Row({ job }: { job: Job }) {
         {job.classes.slice(0, CLASSES_SHOWN).join(", ")}
         {job.classes.length > CLASSES_SHOWN && ` and ${job.classes.length - CLASSES_SHOWN} more`}
       </td>
-      <td className="muted" title={moment(job.changed_at)}>
+      <td className="when" title={moment(job.changed_at)}>
         {ago(job.changed_at)}
       </td>
       <td>

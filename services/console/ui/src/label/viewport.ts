@@ -7,6 +7,7 @@ export type View = { readonly scale: number; readonly x: number; readonly y: num
 export const SCALE_MAX = 64;
 const SCALE_MIN_OF_FIT = 0.25;
 const FIT_MARGIN = 0.94;
+export const FIT_SCALE_MAX = 14; // a thumbnail is not blown up to the whole stage
 const KEPT_IN_SIGHT = 48; // CSS px of the image stay in sight, wherever one pans
 
 export const toScreen = (view: View, { x, y }: Point): Point => ({
@@ -21,7 +22,7 @@ export const toImage = (view: View, { x, y }: Point): Point => ({
 
 export function fitted(image: Size, stage: Size): View {
   const scale = FIT_MARGIN * Math.min(stage.width / image.width, stage.height / image.height);
-  return centered(Math.min(scale, SCALE_MAX), image, stage);
+  return centered(Math.min(scale, FIT_SCALE_MAX), image, stage);
 }
 
 export function centered(scale: number, image: Size, stage: Size): View {

@@ -166,7 +166,10 @@ function Versions({
                 })}
                 <td>
                   {version.trained_on && (
-                    <Link to={`/datasets/${version.trained_on.name}/${version.trained_on.version}`}>
+                    <Link
+                      className="nowrap"
+                      to={`/datasets/${version.trained_on.name}/${version.trained_on.version}`}
+                    >
                       {version.trained_on.name} v{version.trained_on.version}
                     </Link>
                   )}
@@ -178,7 +181,7 @@ function Versions({
                 <td className="right muted">
                   {version.size_bytes ? bytes(version.size_bytes) : ""}
                 </td>
-                <td className="muted">{ago(version.committed_at)}</td>
+                <td className="when">{ago(version.committed_at)}</td>
                 <td>
                   {onMove && (
                     <div className="row" style={{ justifyContent: "flex-end" }}>
@@ -356,7 +359,7 @@ function Aliases({ name }: { name: string }) {
                   </td>
                   <td className="muted">{move.reason}</td>
                   <td className="muted">{move.actor?.name}</td>
-                  <td className="muted">{ago(move.moved_at)}</td>
+                  <td className="when">{ago(move.moved_at)}</td>
                   <td>
                     {isCurrent &&
                       mayOperate &&

@@ -1,7 +1,7 @@
 // Everything about one node, and what can be done with it.
 
 import { useQuery } from "@tanstack/react-query";
-import { Download, ExternalLink, GitBranch, X } from "lucide-react";
+import { Download, ExternalLink, X } from "lucide-react";
 import { useState } from "react";
 import { useNavigate } from "react-router";
 import { get, type Schemas, send, thumbnailUrl } from "../api/client";
@@ -97,7 +97,7 @@ function About({
           {node.version > 0 && kind !== "run" && <span>v{node.version}</span>}
         </h2>
         {node.progress !== null && <Progress value={node.progress} label="Progress" />}
-        <Actions node={node} onFocus={onFocus} />
+        <Actions node={node} />
       </div>
       <div className="side-body">
         {(node.summary || first.length > 0) && (
@@ -132,12 +132,14 @@ function About({
         )}
         <Neighbours
           heading="Came from"
+          onOnly={() => onFocus("upstream")}
           ids={node.inputs.map((edge) => [edge.source, edge.role])}
           near={near}
           onGo={onGo}
         />
         <Neighbours
           heading="Became"
+          onOnly={() => onFocus("downstream")}
           ids={node.outputs.map((edge) => [edge.target, edge.role])}
           near={near}
           onGo={onGo}
@@ -173,7 +175,7 @@ function About({
   );
 }
 
-function Actions({ node, onFocus }: { node: Detail; onFocus: (way: Way) => void }) {
+function Actions({ node }: { node: Detail }) {
   const go = useNavigate();
   const [asking, setAsking] = useState<Action | null>(null);
   const [error, setError] = useState<unknown>(null);
@@ -211,23 +213,6 @@ function Actions({ node, onFocus }: { node: Detail; onFocus: (way: Way) => void 
           {action.label}
         </Button>
       ))}
-      <Button
-        size="s"
-        tone="quiet"
-        icon={GitBranch}
-        onClick={() => onFocus("upstream")}
-        title="Show only what this came from"
-      >
-        Ancestry
-      </Button>
-      <Button
-        size="s"
-        tone="quiet"
-        onClick={() => onFocus("downstream")}
-        title="Show only what came of this"
-      >
-        Descendants
-      </Button>
       {asking && (
         <Confirm
           title={asking.label}
@@ -250,18 +235,25 @@ function Neighbours({
   ids,
   near,
   onGo,
+  onOnly,
 }: {
   heading: string;
   ids: [id: string, role: string][];
   near: Map<string, Node>;
   onGo: (id: string) => void;
+  onOnly: () => void;
 }) {
   const [all, setAll] = useState(false);
   if (!ids.length) return null;
   const shown = all ? ids : ids.slice(0, NEAR_SHOWN);
   return (
     <section>
-      <h3>{heading}</h3>
+      <div className="section-head">
+        <h3>{heading}</h3>
+        <Button size="s" tone="quiet" onClick={onOnly}>
+          Show only these
+        </Button>
+      </div>
       <ul className="links">
         {shown.map(([id, role]) => {
           const one = near.get(id);

@@ -50,6 +50,8 @@ const NODE_TYPES = { card: Card };
 const EDGE_TYPES = { wire: Wire };
 const HIDDEN_KEY = "loopline.workflow.hidden";
 const FIT = { padding: 0.12, maxZoom: 1.1, duration: 200 };
+const READABLE = 0.68; // zoom below which cards are only seen, not read
+const EDGE = 40; // px
 const DETAIL = [
   { value: "1", label: "Latest", title: "One card for each artefact, its newest version" },
   { value: "3", label: "Recent", title: "The last three versions; earlier ones behind a card" },
@@ -160,6 +162,7 @@ function Stage({
   const [search, setSearch] = useState("");
   const [withMap, setWithMap] = useState(false);
   const field = useRef<HTMLInputElement>(null);
+  const stage = useRef<HTMLElement>(null);
   const part = useMemo(() => show(graph, shown), [graph, shown]);
   const layout = useMemo(() => layOut([...part.cards.values()], part.edges), [part]);
   const picked = node ? (cardOfNode(part, node)?.id ?? null) : null;
@@ -245,6 +248,21 @@ function Stage({
     else select(id);
   };
 
+  /** The whole graph if its cards can be read then, else its newest part. */
+  const arrive = (): void => {
+    const { width, height } = stage.current!.getBoundingClientRect();
+    const zoom = Math.min(
+      (width - 2 * EDGE) / layout.width,
+      (height - 2 * EDGE) / layout.height,
+      1,
+    );
+    if (zoom >= READABLE) void flow.fitView(FIT);
+    else {
+      const x = width - EDGE - layout.width * READABLE;
+      void flow.setViewport({ x, y: (height - layout.height * READABLE) / 2, zoom: READABLE });
+    }
+  };
+
   // What is linked to is brought into sight once; other layouts are fitted when they change shape.
   const arrangement = `${shown.keep} ${[...shown.hidden].join()} ${shown.focus?.id} ${shown.focus?.way} ${shown.dataset} ${shown.since} ${shown.open.size}`;
   const first = useRef(true);
@@ -252,7 +270,7 @@ function Stage({
   useEffect(() => {
     const timer = setTimeout(() => {
       if (first.current && node) go(node);
-      else void flow.fitView(FIT);
+      else arrive();
       first.current = false;
     }, 30);
     return () => clearTimeout(timer);
@@ -352,7 +370,7 @@ function Stage({
         </div>
       </div>
       <div className="workflow">
-        <section className="workflow-stage" aria-label="Workflow graph">
+        <section ref={stage} className="workflow-stage" aria-label="Workflow graph">
           <ReactFlow
             nodes={nodes}
             edges={edges}

@@ -132,6 +132,10 @@ function lineOf(raw: Raw): string {
   if (raw.kind === "source" || raw.kind === "bucket") {
     return raw.figures.length ? figuresLine(raw) : raw.name.split("/").slice(0, 3).join("/");
   }
+  if (raw.kind === "deployment") {
+    const target = raw.label.split(/->|→/).at(-1)!.trim();
+    return raw.state === "serving" ? `serves ${target}` : `served ${target}`;
+  }
   return figuresLine(raw) || raw.summary;
 }
 

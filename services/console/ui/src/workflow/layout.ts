@@ -5,7 +5,7 @@
 
 import type { CardEdge } from "./graph";
 
-const COLUMN_GAP = 72;
+const COLUMN_GAP = 56;
 const ROW_GAP = 24;
 const WAY_POINT_HEIGHT = 12;
 const SWEEPS = 12;
