@@ -10,6 +10,7 @@ import typer
 
 from loopline import __version__
 from loopline.cli import (
+    augment,
     dataset,
     dead,
     demo,
@@ -39,6 +40,7 @@ platform.register(app)
 demo.register(app)
 work.register(app)
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(augment.app, name="augment")
 app.add_typer(job.app, name="job")
 app.command()(job.label)
 app.add_typer(model.app, name="model")

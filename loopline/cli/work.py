@@ -35,7 +35,8 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
 
 
-def _say(result: CommandResult, as_json: bool) -> None:
+def say(result: CommandResult, as_json: bool) -> None:
+    """Print what came of a command."""
     if as_json:
         emit_json({"command_id": result.command_id, "run": result.last})
     elif result.last is None:
@@ -53,7 +54,7 @@ def import_images(
     connection: Annotated[
         str, typer.Option(help="Name of the configured connection.")
     ] = "customer",
-    labels: Annotated[str, typer.Option(help="Key of a CSV file with known labels.")] = "",
+    labels: Annotated[str, typer.Option(help="Key of a file with known labels: CSV or COCO.")] = "",
     classes: Annotated[str, typer.Option(help="Classes in model order, comma separated.")] = "",
     min_side_px: Annotated[int, typer.Option(help="Drop smaller images; 0 for the default.")] = 0,
     keep_near_duplicates: Annotated[bool, typer.Option(help="Keep look-alikes.")] = False,
@@ -79,7 +80,7 @@ def import_images(
             wait=wait,
             pool=pool,
         )
-    _say(result, as_json)
+    say(result, as_json)
 
 
 def train(
@@ -105,7 +106,7 @@ def train(
             pool=pool,
             told=told,
         )
-    _say(result, as_json)
+    say(result, as_json)
 
 
 def apply(
@@ -119,7 +120,7 @@ def apply(
 ) -> None:
     """Apply a model to a dataset; items it has seen before cost nothing."""
     with connect(data) as loopline:
-        _say(loopline.apply(model, dataset, where=where, wait=wait, pool=pool), as_json)
+        say(loopline.apply(model, dataset, where=where, wait=wait, pool=pool), as_json)
 
 
 def predict(

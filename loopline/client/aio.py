@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from loopline.client.augment import AugmentVerbs
 from loopline.client.datasets import DatasetVerbs
 from loopline.client.dead import DeadVerbs
 from loopline.client.evaluations import EvaluationVerbs
@@ -44,6 +45,7 @@ class AsyncLoopline:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.dataset = DatasetVerbs(session)
+        self.augment = AugmentVerbs(session, self.dataset)
         self.model = ModelVerbs(session)
         self.evaluation = EvaluationVerbs(session)
         self.flow = FlowVerbs(session)
@@ -98,7 +100,7 @@ class AsyncLoopline:
             connection: Name of a configured connection.
             bucket: Bucket name.
             prefix: Only keys that start with this.
-            labels_key: Key of a CSV file "file,class,split" with known labels.
+            labels_key: Key of a file with known labels: CSV "file,class,split", or COCO JSON.
             classes: Classes in the order models index them.
             rules: What to keep; the service's defaults if None.
             wait: Return when the run has ended, else as soon as the command is stored.

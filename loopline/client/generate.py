@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 TARGET = HERE / "sync.py"
 VERBS = (
     "dataset",
+    "augment",
     "model",
     "evaluation",
     "flow",
@@ -27,6 +28,7 @@ VERBS = (
     "agent",
 )
 MODULES = (
+    "augment",
     "datasets",
     "models",
     "evaluations",

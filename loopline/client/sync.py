@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from loopline.client import augment as _augment
 from loopline.client import datasets as _datasets
 from loopline.client import dead as _dead
 from loopline.client import evaluations as _evaluations
@@ -47,6 +48,87 @@ from loopline.store.fsck import FsckReport, GcReport
 from loopline.store.items import Item
 from loopline.store.trees import Diff
 from loopline.store.verify import VerifyReport
+
+
+class AugmentVerbs:
+    """What can be done before training that training could also do as it goes."""
+
+    def __init__(self, portal: Portal, client: _augment.AugmentVerbs) -> None:
+        self._portal = portal
+        self._client = client
+
+    def run(
+        self,
+        dataset: str,
+        source: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        copies: int = 1,
+        seed: int = 0,
+        split: str = "train",
+        wait: bool = True,
+        pool: str = DEFAULT_POOL,
+    ) -> CommandResult:
+        """Commit a dataset of another one's items and of augmented copies of some.
+
+        Args:
+            dataset: The dataset to commit to; made if it is not there.
+            source: The version that is copied: NAME, NAME@v3 or NAME@TAG.
+            parameters: What may happen to an image (`loopline.vision.draws.Augmentation`).
+            copies: Of each item.
+            seed: Same seed, same copies.
+            split: Whose labeled items are copied.
+            wait: Return when the run has ended, else as soon as the command is stored.
+            pool: Whose workers take it.
+
+        Raises:
+            Rejected: The command was refused.
+            RunFailed: There is nothing to copy, or a parameter is wrong.
+        """
+        return self._portal.call(
+            self._client.run(
+                dataset,
+                source,
+                parameters=parameters,
+                copies=copies,
+                seed=seed,
+                split=split,
+                wait=wait,
+                pool=pool,
+            )
+        )
+
+    def preview(
+        self,
+        source: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        copies: int = 5,
+        items: int = 6,
+        seed: int = 0,
+        split: str = "train",
+    ) -> bytes:
+        """Return a contact sheet, PNG: some items with their labels, and copies of each.
+
+        The copies are those that `run` would make with the same parameters and seed.
+
+        Args:
+            source: NAME, NAME@v3 or NAME@TAG.
+            parameters: What may happen to an image.
+            copies: Of each item.
+            items: How many; the labeled ones of the split, spread over it.
+            seed: Of every draw.
+            split: Whose items are shown.
+
+        Raises:
+            Rejected: A parameter is wrong or unknown.
+            NotFound: There is no such version, or nothing is labeled in it.
+        """
+        return self._portal.call(
+            self._client.preview(
+                source, parameters=parameters, copies=copies, items=items, seed=seed, split=split
+            )
+        )
 
 
 class DatasetVerbs:
@@ -546,7 +628,7 @@ class LooplineVerbs:
             connection: Name of a configured connection.
             bucket: Bucket name.
             prefix: Only keys that start with this.
-            labels_key: Key of a CSV file "file,class,split" with known labels.
+            labels_key: Key of a file with known labels: CSV "file,class,split", or COCO JSON.
             classes: Classes in the order models index them.
             rules: What to keep; the service's defaults if None.
             wait: Return when the run has ended, else as soon as the command is stored.
@@ -665,6 +747,7 @@ class Loopline(LooplineVerbs):
     def __init__(self, portal: Portal, client: AsyncLoopline) -> None:
         super().__init__(portal, client)
         self.dataset = DatasetVerbs(portal, client.dataset)
+        self.augment = AugmentVerbs(portal, client.augment)
         self.model = ModelVerbs(portal, client.model)
         self.evaluation = EvaluationVerbs(portal, client.evaluation)
         self.flow = FlowVerbs(portal, client.flow)

@@ -14,6 +14,7 @@ from loopline.contracts.evaluation.v1.evaluation_pb2 import (
 )
 from loopline.contracts.flow.v1.flow_pb2 import FlowCommitted
 from loopline.contracts.ingest.v1.ingest_pb2 import (
+    AugmentDataset,
     BucketLocation,
     ImportChunk,
     ImportImages,
@@ -79,6 +80,7 @@ __all__ = [
     "ApplyModel",
     "ArtefactKind",
     "ArtefactRef",
+    "AugmentDataset",
     "BoundingBox",
     "BucketLocation",
     "CancelRun",

@@ -240,6 +240,15 @@ IMPORT_IMAGES = Event(
     (Durable("ingest", ack_wait_s=LONG),),
     "Import the images of a bucket into a dataset.",
 )
+AUGMENT_DATASET = Event(
+    "augment_dataset",
+    c.AugmentDataset,
+    "loopline.{workspace}.cmd.augment.{pool}",
+    Stream.WORK,
+    ("user", "external"),
+    (Durable("ingest", ack_wait_s=LONG),),
+    "Commit a dataset with augmented copies of another one's items.",
+)
 IMPORT_CHUNK = Event(
     "import_chunk",
     c.ImportChunk,

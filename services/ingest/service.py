@@ -8,7 +8,7 @@ from typing import Any
 
 import cv2
 
-from loopline.contracts import ImportChunk, ImportImages, JoinImport, catalog
+from loopline.contracts import AugmentDataset, ImportChunk, ImportImages, JoinImport, catalog
 from loopline.contracts.catalog import Event
 from loopline.digests import digest_of
 from loopline.errors import LooplineError, Rejected
@@ -17,7 +17,9 @@ from loopline.runtime.service import Service, work
 from loopline.store.datasets import Datasets
 from loopline.store.objects import Area
 from services.ingest.adapters import provenance
-from services.ingest.adapters.commands import request_of
+from services.ingest.adapters.augmenting import Augmenting
+from services.ingest.adapters.augmenting import request_of as request_to_augment
+from services.ingest.adapters.commands import asker, request_of
 from services.ingest.adapters.fetching import Fetcher
 from services.ingest.adapters.joining import Joiner
 from services.ingest.adapters.planning import Planner
@@ -32,7 +34,7 @@ class Ingest(Service):
     """Lists, fetches, checks and stores images; drops what is bad; commits dataset versions."""
 
     name = "ingest"
-    code = ("services.ingest", "loopline.vision.headers", "loopline.vision.images")
+    code = ("services.ingest", "loopline.vision")
     settings: IngestSettings
 
     async def start(self) -> None:
@@ -49,6 +51,14 @@ class Ingest(Service):
         )
         self.datasets = Datasets(self.log, self.objects)
         self.joiner = Joiner(
+            self.datasets,
+            self.objects,
+            environment=self.environment,
+            agent=self.agent,
+            clock=self.clock,
+        )
+
+        self.augmenting = Augmenting(
             self.datasets,
             self.objects,
             environment=self.environment,
@@ -108,6 +118,26 @@ class Ingest(Service):
                 findings = await self.joiner.findings(chunks)
                 committed = await self.joiner.commit(plan, findings)
             await self.bus.report(provenance.completed(committed))
+
+    @work(catalog.AUGMENT_DATASET, concurrency=1)
+    async def on_augment_dataset(self, command: AugmentDataset, delivery: Delivery) -> None:
+        """Commit augmented copies of a dataset's items, as items of another one."""
+        title = f"{command.dataset} from {command.source.name}"
+        run_id = digest_of(["augment", delivery.event_id])  # until the run's key is known
+        async with self._telling(catalog.AUGMENT_DATASET, delivery, run_id, title):
+            source = await self.datasets.version(command.source)
+            request = request_to_augment(command, source)
+            run = self.augmenting.run_of(request, asker(command, delivery.source))
+
+            async def told(done: int, total: int) -> None:
+                await self.bus.report(provenance.augmenting(run, title, done, total))
+
+            committed = await self.log.find_run(
+                catalog.DATASET_COMMITTED, run.id, name=request.dataset
+            )
+            if committed is None:
+                committed = await self.augmenting.commit(request, run, told)
+            await self.bus.report(provenance.augmented(committed))
 
     async def _fetch(self, plan: Plan, index: int) -> str:
         """Do one slice; return the object digest of what was found."""

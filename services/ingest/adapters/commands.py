@@ -1,8 +1,8 @@
-"""From the command `ImportImages` to a request: defaults, limits, names."""
+"""From commands to requests: defaults, limits, names, and who asks."""
 
 from __future__ import annotations
 
-from loopline.contracts import ImportImages, ImportRules
+from loopline.contracts import Actor, AugmentDataset, ImportImages, ImportRules
 from loopline.errors import Rejected
 from loopline.names import validate_name
 from services.ingest.domain.checks import Rules
@@ -26,7 +26,7 @@ def request_of(command: ImportImages, settings: IngestSettings, event_source: st
     source = command.source
     if not source.connection or not source.bucket:
         raise Rejected("the command names no connection or no bucket", dataset=command.dataset)
-    actor = (command.actor.kind, command.actor.name)
+    actor = asker(command, event_source)
     return Request(
         dataset=validate_name("dataset", command.dataset),
         connection=source.connection,
@@ -36,8 +36,15 @@ def request_of(command: ImportImages, settings: IngestSettings, event_source: st
         rules=_rules(command.rules, settings),
         classes=tuple(command.classes),
         shares=Shares(settings.import_val_share, settings.import_test_share),
-        actor=actor if command.HasField("actor") else ("external", event_source),
+        actor=(actor.kind, actor.name),
     )
+
+
+def asker(command: ImportImages | AugmentDataset, event_source: str) -> Actor:
+    """Return who asks: the command's word, else the CloudEvents source."""
+    if command.HasField("actor"):
+        return command.actor
+    return Actor(kind="external", name=event_source)
 
 
 def _rules(rules: ImportRules, settings: IngestSettings) -> Rules:

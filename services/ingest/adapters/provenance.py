@@ -119,3 +119,33 @@ def failed(run_id: str, title: str, reason: str) -> RunChanged:
         unit="images",
         message=reason,
     )
+
+
+def augmenting(run: Run, title: str, done: int, total: int) -> RunChanged:
+    """Return word of an augmentation's progress."""
+    return RunChanged(
+        run_id=run.id,
+        kind=run.kind,
+        state=RunState.RUN_STATE_RUNNING,
+        title=title,
+        done=done,
+        total=total,
+        unit="images",
+    )
+
+
+def augmented(committed: Committed[DatasetCommitted]) -> RunChanged:
+    """Return word that an augmentation is committed."""
+    run = committed.commit.run
+    copies = int(run.figures["copies"])
+    return RunChanged(
+        run_id=run.id,
+        kind=run.kind,
+        state=RunState.RUN_STATE_COMPLETED,
+        title=committed.commit.summary,
+        done=copies,
+        total=copies,
+        unit="images",
+        figures=run.figures,
+        artefact=committed.ref,
+    )

@@ -22,24 +22,27 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from loopline.contracts.lineage.v1 import lineage_pb2 as loopline_dot_contracts_dot_lineage_dot_v1_dot_lineage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)loopline/contracts/ingest/v1/ingest.proto\x12\x1cloopline.contracts.ingest.v1\x1a+loopline/contracts/lineage/v1/lineage.proto\"D\n\x0e\x42ucketLocation\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x0e\n\x06\x62ucket\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\"\xb0\x01\n\x0bImportRules\x12\x13\n\x0bmin_side_px\x18\x01 \x01(\r\x12\x16\n\x0emax_megapixels\x18\x02 \x01(\r\x12!\n\x14\x64rop_near_duplicates\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12 \n\x13near_duplicate_bits\x18\x04 \x01(\rH\x01\x88\x01\x01\x42\x17\n\x15_drop_near_duplicatesB\x16\n\x14_near_duplicate_bits\"\xf1\x01\n\x0cImportImages\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12<\n\x06source\x18\x02 \x01(\x0b\x32,.loopline.contracts.ingest.v1.BucketLocation\x12\x12\n\nlabels_key\x18\x03 \x01(\t\x12\x38\n\x05rules\x18\x04 \x01(\x0b\x32).loopline.contracts.ingest.v1.ImportRules\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\x33\n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Actor\"P\n\x0bImportChunk\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x13\n\x0bplan_digest\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\r\x12\r\n\x05total\x18\x04 \x01(\r\"1\n\nJoinImport\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x13\n\x0bplan_digest\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)loopline/contracts/ingest/v1/ingest.proto\x12\x1cloopline.contracts.ingest.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a+loopline/contracts/lineage/v1/lineage.proto\"D\n\x0e\x42ucketLocation\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x0e\n\x06\x62ucket\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\"\xb0\x01\n\x0bImportRules\x12\x13\n\x0bmin_side_px\x18\x01 \x01(\r\x12\x16\n\x0emax_megapixels\x18\x02 \x01(\r\x12!\n\x14\x64rop_near_duplicates\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12 \n\x13near_duplicate_bits\x18\x04 \x01(\rH\x01\x88\x01\x01\x42\x17\n\x15_drop_near_duplicatesB\x16\n\x14_near_duplicate_bits\"\xf1\x01\n\x0cImportImages\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12<\n\x06source\x18\x02 \x01(\x0b\x32,.loopline.contracts.ingest.v1.BucketLocation\x12\x12\n\nlabels_key\x18\x03 \x01(\t\x12\x38\n\x05rules\x18\x04 \x01(\x0b\x32).loopline.contracts.ingest.v1.ImportRules\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\x33\n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Actor\"P\n\x0bImportChunk\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x13\n\x0bplan_digest\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\r\x12\r\n\x05total\x18\x04 \x01(\r\"1\n\nJoinImport\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x13\n\x0bplan_digest\x18\x02 \x01(\t\"\xec\x01\n\x0e\x41ugmentDataset\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12:\n\x06source\x18\x02 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12+\n\nparameters\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06\x63opies\x18\x04 \x01(\r\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\r\n\x05split\x18\x06 \x01(\t\x12\x33\n\x05\x61\x63tor\x18\x07 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Actorb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loopline.contracts.ingest.v1.ingest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BUCKETLOCATION']._serialized_start=120
-  _globals['_BUCKETLOCATION']._serialized_end=188
-  _globals['_IMPORTRULES']._serialized_start=191
-  _globals['_IMPORTRULES']._serialized_end=367
-  _globals['_IMPORTIMAGES']._serialized_start=370
-  _globals['_IMPORTIMAGES']._serialized_end=611
-  _globals['_IMPORTCHUNK']._serialized_start=613
-  _globals['_IMPORTCHUNK']._serialized_end=693
-  _globals['_JOINIMPORT']._serialized_start=695
-  _globals['_JOINIMPORT']._serialized_end=744
+  _globals['_BUCKETLOCATION']._serialized_start=150
+  _globals['_BUCKETLOCATION']._serialized_end=218
+  _globals['_IMPORTRULES']._serialized_start=221
+  _globals['_IMPORTRULES']._serialized_end=397
+  _globals['_IMPORTIMAGES']._serialized_start=400
+  _globals['_IMPORTIMAGES']._serialized_end=641
+  _globals['_IMPORTCHUNK']._serialized_start=643
+  _globals['_IMPORTCHUNK']._serialized_end=723
+  _globals['_JOINIMPORT']._serialized_start=725
+  _globals['_JOINIMPORT']._serialized_end=774
+  _globals['_AUGMENTDATASET']._serialized_start=777
+  _globals['_AUGMENTDATASET']._serialized_end=1013
 # @@protoc_insertion_point(module_scope)

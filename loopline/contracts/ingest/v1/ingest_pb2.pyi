@@ -1,3 +1,4 @@
+from google.protobuf import struct_pb2 as _struct_pb2
 from loopline.contracts.lineage.v1 import lineage_pb2 as _lineage_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -64,3 +65,21 @@ class JoinImport(_message.Message):
     run_id: str
     plan_digest: str
     def __init__(self, run_id: _Optional[str] = ..., plan_digest: _Optional[str] = ...) -> None: ...
+
+class AugmentDataset(_message.Message):
+    __slots__ = ("dataset", "source", "parameters", "copies", "seed", "split", "actor")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    dataset: str
+    source: _lineage_pb2.ArtefactRef
+    parameters: _struct_pb2.Struct
+    copies: int
+    seed: int
+    split: str
+    actor: _lineage_pb2.Actor
+    def __init__(self, dataset: _Optional[str] = ..., source: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., copies: _Optional[int] = ..., seed: _Optional[int] = ..., split: _Optional[str] = ..., actor: _Optional[_Union[_lineage_pb2.Actor, _Mapping]] = ...) -> None: ...
