@@ -81,7 +81,7 @@ class LogView:
         self._news = asyncio.Event()
         self._listeners: list[Listener] = []
         self._task: asyncio.Task[None] | None = None
-        self._moved = asyncio.Condition()
+        self._reading = asyncio.Lock()
 
     async def start(self) -> None:
         """Read what there is and begin to follow."""
@@ -110,12 +110,8 @@ class LogView:
 
     async def catch_up(self, commits_sequence: int = 0) -> None:
         """Read what is new now: whoever wrote sees what was written."""
-        if commits_sequence <= self.commits_sequence and commits_sequence:
-            return
-        self._news.set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._idle_s + 1), self._moved:
-                await self._moved.wait_for(lambda: self.commits_sequence >= commits_sequence)
+        if not commits_sequence or commits_sequence > self.commits_sequence:
+            await self._read_news()
 
     async def _load(self) -> None:
         """Read the commits that make cards, and the last word of every run and agent."""
@@ -159,7 +155,10 @@ class LogView:
                 await asyncio.sleep(RETRY_S)
 
     async def _read_news(self) -> None:
-        everything = [f"{PREFIX}.{self.workspace}.>"]
+        async with self._reading:
+            await self._read_both([f"{PREFIX}.{self.workspace}.>"])
+
+    async def _read_both(self, everything: list[str]) -> None:
         async for record in self.commits_store.read(everything, self.commits_sequence):
             self._commit(record)
             self.commits_sequence = record.sequence
@@ -168,8 +167,6 @@ class LogView:
             self._event(record)
             self.events_sequence = record.sequence
             await self._tell("events", record)
-        async with self._moved:
-            self._moved.notify_all()
 
     async def _tell(self, stream: str, record: Record) -> None:
         for listener in self._listeners:

@@ -58,8 +58,8 @@ class Card:
 
     @property
     def id(self) -> str:
-        """The node's id."""
-        return self.node.id
+        """Its own id."""
+        return card_id(self.node.id)
 
     @property
     def progress(self) -> float | None:
@@ -262,7 +262,7 @@ class Workflow:
     def _meant(self, ref: Ref, before: int) -> str:
         """Return the id of the version that a reference names, as things were at a commit."""
         if ref.kind == LABELS:
-            return f"{JOB}:{ref.name.partition('/')[0]}"
+            return card_id(f"{LABELS}:{ref.name}")
         if ref.id:
             return ref.id
         for node in reversed(self._versions[ref.kind, ref.name]):
@@ -281,7 +281,7 @@ class Workflow:
                 run.datasets |= own.datasets
             for edge in self.above.get(run.id, ()):
                 source = self.cards[edge.source]
-                if source.kind == "source" and not run.datasets <= source.datasets:
+                if source.kind in ("source", "flow") and not run.datasets <= source.datasets:
                     source.datasets |= run.datasets
                     self._touch(source)
             self._touch(run)
@@ -300,12 +300,18 @@ class Workflow:
 
 
 def card_id(node_id: str) -> str:
-    """Return the id of a node's card: all states of a labeling job have one.
+    """Return the id of a node's card: a labeling job has one, with all states and submissions.
 
-    >>> card_id("labeling_job:relabel@2"), card_id("dataset:catalogue@2")
-    ('labeling_job:relabel', 'dataset:catalogue@2')
+    >>> card_id("labeling_job:relabel@2"), card_id("labels:relabel/0a1b@1")
+    ('labeling_job:relabel', 'labeling_job:relabel')
+    >>> card_id("dataset:catalogue@2")
+    'dataset:catalogue@2'
     """
-    return node_id.partition("@")[0] if node_id.startswith(f"{JOB}:") else node_id
+    if node_id.startswith(f"{JOB}:"):
+        return node_id.partition("@")[0]
+    if node_id.startswith(f"{LABELS}:"):
+        return f"{JOB}:{node_id.removeprefix(f'{LABELS}:').partition('/')[0]}"
+    return node_id
 
 
 def group_of(node: Node) -> str:
