@@ -7,8 +7,10 @@ import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,12 +18,16 @@ import pytest
 
 from loopline.contracts import (
     ArtefactRef,
+    CancelRun,
     ModelCommitted,
+    RunChanged,
     RunKind,
+    RunState,
     TrainModel,
     catalog,
 )
 from loopline.runtime.admin import declare
+from loopline.runtime.agents import known_agents
 from loopline.runtime.service import build, connect
 from loopline.store import runs
 from loopline.store.commits import Committed
@@ -71,17 +77,20 @@ class Workspace:
             monkeypatch.setenv(name, value)
         settings = TrainerSettings()
         client = await connect(settings, "user")
-        await declare(client.jetstream(), settings.workspace)
+        await declare(client.jetstream(), settings.workspace, agents=("one", "two"))
         user = build(Trainer, settings, client)
         assert isinstance(user, Trainer)
-        yield user
-        await client.close()
+        try:
+            yield user
+        finally:
+            await client.close()
 
     @asynccontextmanager
     async def machine(self, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """Run a trainer with a disk of its own."""
         environment = os.environ | self._environment
         environment["LOOPLINE_DATA_DIR"] = str(self._folder / name)
+        environment["LOOPLINE_AGENT"] = name
         environment["PYTHONPATH"] = str(self._site)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -116,16 +125,30 @@ async def prepare(user: Trainer, catalogue: Sequence[Product]) -> None:
     await datasets.commit_changes("shop", items, run=run, summary="imported", classes=CLASSES)
 
 
-async def ask(user: Trainer, number: int = 1) -> None:
-    """Ask for a training that takes a few seconds."""
+async def ask(user: Trainer, pool: str = "default", epochs: int = EPOCHS) -> None:
+    """Ask for a training of a tenth of a second a step."""
     command = TrainModel(model="products", recipe="slow", dataset=ArtefactRef(name="shop"))
-    command.parameters.update({"epochs": EPOCHS, "batch_size": 11})
-    await user.bus.send(catalog.TRAIN_MODEL, command, id=f"{user.bus.workspace}/{number}")
+    command.parameters.update({"epochs": epochs, "batch_size": 11, "checkpoint_every_steps": 3})
+    await user.bus.send(catalog.TRAIN_MODEL, command, pool=pool)
 
 
 async def trained(user: Trainer) -> Committed[ModelCommitted]:
     """Wait for the model."""
     return await until(lambda: user.log.head(catalog.MODEL_COMMITTED, name="products"))
+
+
+async def progress(user: Trainer, run_id: str) -> RunChanged | None:
+    """Return the run's last report."""
+    subject = catalog.RUN_CHANGED.subject(user.bus.workspace, run_id=run_id)
+    records = await user.events.last(subject)
+    return RunChanged.FromString(records[-1].data) if records else None
+
+
+async def occupied(user: Trainer, *names: str) -> dict[str, list[str]] | None:
+    """Return what each agent runs, once all of these have reported."""
+    states = await known_agents(user.events, user.bus.workspace)
+    found = {s.name: [work.run_id for work in s.reported.running] for s in states}
+    return found if set(names) <= set(found) else None
 
 
 async def test_a_training_whose_machine_dies_goes_on_elsewhere_and_makes_the_same_model(
@@ -143,23 +166,95 @@ async def test_a_training_whose_machine_dies_goes_on_elsewhere_and_makes_the_sam
         undisturbed = await trained(user)
 
     stormy = Workspace(platform_servers, s3_bucket, tmp_path / "stormy", site)
-    async with stormy.user(monkeypatch) as user:
+    async with (
+        stormy.user(monkeypatch) as user,
+        stormy.machine("one") as one,
+        stormy.machine("two") as two,
+    ):
         await prepare(user, catalogue)
-        async with stormy.machine("one") as first:
-            await ask(user)
-            run_id = undisturbed.commit.run.id  # equal work, equal id: in any workspace
-            await until(lambda: user.chunks.completed(run_id, 1))
-            first.send_signal(signal.SIGKILL)
-            await first.wait()
-        assert await user.log.head(catalog.MODEL_COMMITTED, name="products") is None
-        # The first command comes again once its heartbeats are missed; a second one need not wait.
-        await ask(user, 2)
-        async with stormy.machine("two"):
-            resumed = await trained(user)
+        await until(lambda: occupied(user, "one", "two"))
+        await ask(user)
+        run_id = undisturbed.commit.run.id  # equal work, equal id: in any workspace
+
+        async def stored() -> RunChanged | None:
+            report = await progress(user, run_id)
+            return report if report is not None and report.training.checkpoints else None
+
+        report = await until(stored)
+        agents = {"one": one, "two": two}
+        victim, survivor = report.agent.id, *({"one", "two"} - {report.agent.id})
+        running = await occupied(user, "one", "two")
+        assert running == {victim: [run_id], survivor: []}
+        agents[victim].send_signal(signal.SIGKILL)
+        await agents[victim].wait()
+        died = time.monotonic()
+
+        async def taken_up() -> bool:
+            running = await occupied(user)
+            return running is not None and running[survivor] == [run_id]
+
+        await until(taken_up)
+        assert time.monotonic() - died < 30
+        resumed = await trained(user)
+        states = {s.name: s for s in await known_agents(user.events, user.bus.workspace)}
+        now = states[victim].heard_at + timedelta(seconds=31)
+        assert states[victim].state(now) == "gone"
 
     assert resumed.commit.run.id == run_id
+    assert resumed.commit.run.agent.id == survivor
     assert resumed.commit.run.figures["resumed_at_step"] > 0
     assert undisturbed.commit.run.figures["resumed_at_step"] == 0
     assert resumed.ref.digest == undisturbed.ref.digest
-    assert resumed.message.evaluations == undisturbed.message.evaluations
+    assert [e.metrics for e in resumed.message.evaluations] == [
+        e.metrics for e in undisturbed.message.evaluations
+    ]
     assert list(resumed.message.files) == list(undisturbed.message.files)
+
+
+async def test_a_command_sent_to_an_agent_by_name_goes_to_no_other_and_can_be_cancelled(
+    platform_servers: PlatformServers,
+    s3_bucket: str,
+    tmp_path: Path,
+    site: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = Workspace(platform_servers, s3_bucket, tmp_path, site)
+    async with here.user(monkeypatch) as user, here.machine("one"), here.machine("two"):
+        await prepare(user, products(24, 16, CLASSES))
+        await until(lambda: occupied(user, "one", "two"))
+        await ask(user, pool="two", epochs=200)
+
+        async def busy() -> list[str] | None:
+            running = await occupied(user)
+            return running["two"] if running is not None else None
+
+        [run_id] = await until(busy)
+
+        async def under_way() -> RunChanged | None:
+            report = await progress(user, run_id)
+            return report if report is not None and report.training.step else None
+
+        await until(under_way)
+        began = time.monotonic()
+        message = CancelRun(run_id=run_id, reason="enough")
+        await user.bus.send(catalog.CANCEL_RUN, message, run_id=run_id)
+
+        async def ended() -> RunChanged | None:
+            report = await progress(user, run_id)
+            cancelled = RunState.RUN_STATE_CANCELLED
+            return report if report is not None and report.state == cancelled else None
+
+        report = await until(ended)
+        assert time.monotonic() - began < 5
+        assert report.message == "cancelled: enough"
+        [checkpoint, *_] = report.training.checkpoints
+        await user.objects.get(Area.CHECKPOINTS, checkpoint.digest)
+        durable = catalog.TRAIN_MODEL.durable_name("trainer", user.bus.workspace, "two")
+        assert user.client is not None
+        stream = user.client.jetstream()
+
+        async def settled() -> bool:
+            consumer = await stream.consumer_info("WORK", durable)
+            return (consumer.num_ack_pending, consumer.num_pending) == (0, 0)
+
+        await until(settled)  # it does not come again
