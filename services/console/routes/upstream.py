@@ -36,6 +36,8 @@ class UpstreamRoutes:
         add("PUT", "/jobs/{path:path}", self.put_jobs_path, Scope.LABEL, tag=tag, raw=JSON)
         add("PATCH", "/jobs/{path:path}", self.patch_jobs_path, Scope.LABEL, tag=tag, raw=JSON)
         add("DELETE", "/jobs/{path:path}", self.delete_jobs_path, Scope.LABEL, tag=tag, raw=JSON)
+        add("GET", "/assist/{path:path}", self.get_assist, Scope.READ, tag=tag, raw=JSON)
+        add("POST", "/assist/{path:path}", self.post_assist, Scope.LABEL, tag=tag, raw=JSON)
         add("GET", "/lineage/{path:path}", self.get_lineage, Scope.READ, tag="lineage", raw=JSON)
 
     async def get_jobs(self, request: Request, caller: Current) -> Response:
@@ -65,6 +67,14 @@ class UpstreamRoutes:
     async def delete_jobs_path(self, path: Rest, request: Request, caller: Current) -> Response:
         """DELETE /v1/jobs/{path} of annotate."""
         return await self._job(path, request, caller)
+
+    async def get_assist(self, path: Rest, request: Request, caller: Current) -> Response:
+        """GET /v1/assist/{path} of annotate."""
+        return await self._annotate.forward(request, f"/v1/assist/{path}", caller)
+
+    async def post_assist(self, path: Rest, request: Request, caller: Current) -> Response:
+        """POST /v1/assist/{path} of annotate."""
+        return await self._annotate.forward(request, f"/v1/assist/{path}", caller)
 
     async def get_lineage(self, path: Rest, request: Request, caller: Current) -> Response:
         """GET /v1/{path} of lineage."""
