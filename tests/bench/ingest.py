@@ -34,8 +34,8 @@ from loopline.demo.images import read_pictures
 from loopline.digests import sha256_hex
 from loopline.store.blobs import BlobInfo, MemoryBlobs
 from loopline.testing.memory import MemoryBus, delivery, memory_service
-from services.ingest.domain.duplicates import Newcomers
-from services.ingest.domain.perceptual import THUMBPRINT_SIDE_PX, perceptual_hashes, stack
+from loopline.vision.duplicates import Newcomers
+from loopline.vision.perceptual import THUMBPRINT_SIDE_PX, perceptual_hashes, stack
 from services.ingest.service import Ingest
 from services.ingest.settings import IngestSettings
 

@@ -34,8 +34,8 @@ from loopline.vision.augmentation import Augmentation
 from loopline.vision.headers import read_header
 from loopline.vision.images import UInt8Image, decode
 from loopline.vision.moved import change_of, moved_shapes
+from loopline.vision.perceptual import perceptual_hashes, stack
 from services.ingest.adapters.decoding import look_at
-from services.ingest.domain.perceptual import perceptual_hashes, stack
 
 COPIES_MAX: Final = 100
 AT_ONCE: Final = 16  # items in memory

@@ -5,8 +5,8 @@ from __future__ import annotations
 from loopline.contracts import Actor, AugmentDataset, ImportImages, ImportRules
 from loopline.errors import Rejected
 from loopline.names import validate_name
+from loopline.vision.hash_index import MAX_BITS
 from services.ingest.domain.checks import Rules
-from services.ingest.domain.hash_index import MAX_BITS
 from services.ingest.domain.request import Request
 from services.ingest.domain.splits import Shares
 from services.ingest.settings import IngestSettings

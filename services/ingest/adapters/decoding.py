@@ -15,8 +15,8 @@ import numpy as np
 from loopline.errors import Rejected
 from loopline.vision.headers import ImageHeader
 from loopline.vision.images import UInt8Image, decode
+from loopline.vision.perceptual import THUMBPRINT_SIDE_PX
 from services.ingest.domain.drops import Reason, Unfit
-from services.ingest.domain.perceptual import THUMBPRINT_SIDE_PX
 
 # A reduced image may have a padded last row and column: the more there are, the less they matter.
 MIN_REDUCED_SIDE_PX: Final = 4 * THUMBPRINT_SIDE_PX

@@ -16,10 +16,10 @@ from typing import Final, NamedTuple, TypeVar
 
 from loopline.errors import NotFound
 from loopline.store.objects import Area, ObjectStore
+from loopline.vision.perceptual import perceptual_hashes, stack
 from services.ingest.adapters.decoding import Look, look_at
 from services.ingest.domain.checks import Rules, check_bytes, check_header
 from services.ingest.domain.drops import Drop, Reason, Unfit
-from services.ingest.domain.perceptual import perceptual_hashes, stack
 from services.ingest.domain.plan import Arrival, Entry, Findings
 from services.ingest.domain.ports import ImageSource
 

@@ -15,6 +15,8 @@ from loopline.store.datasets import Change, Datasets
 from loopline.store.items import Item
 from loopline.store.objects import Area, ObjectStore
 from loopline.store.trees import Tree
+from loopline.vision.duplicates import Candidates, Newcomers
+from loopline.vision.perceptual import stack
 from services.ingest.adapters import provenance
 from services.ingest.domain.decision import (
     Decision,
@@ -24,8 +26,6 @@ from services.ingest.domain.decision import (
     merged,
     without_copies,
 )
-from services.ingest.domain.duplicates import Candidates, Newcomers
-from services.ingest.domain.perceptual import stack
 from services.ingest.domain.plan import Arrival, Findings, Plan, decode_findings
 
 

@@ -17,10 +17,10 @@ from urllib.parse import quote
 import orjson
 
 from loopline.digests import canonical_json, digest_of
+from loopline.vision.perceptual import THUMBPRINT_BYTES
 from services.ingest.domain.checks import Rules
 from services.ingest.domain.drops import Drop, Reason
 from services.ingest.domain.labels import KnownLabels, KnownShape, LabelProblem
-from services.ingest.domain.perceptual import THUMBPRINT_BYTES
 from services.ingest.domain.request import Request
 from services.ingest.domain.splits import Shares
 

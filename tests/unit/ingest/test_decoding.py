@@ -13,9 +13,9 @@ from PIL import Image
 
 from loopline.vision.headers import read_header
 from loopline.vision.images import decode
+from loopline.vision.perceptual import SHIFTS, THUMBPRINT_BYTES, same_picture, stack
 from services.ingest.adapters.decoding import look_at
 from services.ingest.domain.drops import Reason, Unfit
-from services.ingest.domain.perceptual import SHIFTS, THUMBPRINT_BYTES, same_picture, stack
 
 UNMOVED = SHIFTS.index((0, 0))
 

@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ingest.domain.hash_index import HashIndex, Indices
-from services.ingest.domain.perceptual import (
+from loopline.vision.hash_index import HashIndex, Indices
+from loopline.vision.perceptual import (
     SHIFTS,
     THUMBPRINT_BYTES,
     Hashes,

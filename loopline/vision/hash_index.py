@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ingest.domain.perceptual import Hashes
+from loopline.vision.perceptual import Hashes
 
 MAX_BITS: Final = 16
 LARGE: Final = 20_000

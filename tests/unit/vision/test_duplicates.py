@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from loopline.demo import planting
-from services.ingest.domain import hash_index
-from services.ingest.domain.duplicates import Newcomers
-from services.ingest.domain.hash_index import HashIndex
-from services.ingest.domain.perceptual import (
+from loopline.vision.duplicates import Newcomers
+from loopline.vision.hash_index import HashIndex
+from loopline.vision.perceptual import (
     SHIFTS,
     THUMBPRINT_SIDE_PX,
     perceptual_hashes,
@@ -25,6 +24,7 @@ from services.ingest.domain.perceptual import (
     shifted_hashes,
     stack,
 )
+from services.ingest.domain import hash_index
 from tests.unit.ingest.shop import pictures, pixels
 
 BITS = 6
