@@ -62,7 +62,8 @@ class S3Grant:
 
 S3_GRANTS: Mapping[str, S3Grant] = {
     "ingest": S3Grant(write=(Area.ASSETS, Area.TREES, Area.PLANS, Area.REPORTS)),
-    "annotate": S3Grant(read=(Area.ASSETS, Area.PLANS), write=(Area.TREES, Area.REPORTS)),
+    # It writes the lists of items of jobs that are opened through its API.
+    "annotate": S3Grant(read=(Area.ASSETS,), write=(Area.PLANS, Area.TREES, Area.REPORTS)),
     "trainer": S3Grant(
         read=(Area.ASSETS, Area.TREES), write=(Area.MODELS, Area.CHECKPOINTS, Area.REPORTS)
     ),
