@@ -28,6 +28,26 @@ const CONCERNS: Record<string, readonly string[]> = {
   dead: ["dead", "queues"],
 };
 const OTHERWISE = ["workflow"];
+/** A stream of named events tells only who asks for them by name. */
+const TYPES = [
+  "dataset_committed",
+  "model_committed",
+  "alias_moved",
+  "evaluation_committed",
+  "flow_committed",
+  "predictions_committed",
+  "labeling_job_committed",
+  "labels_submitted",
+  "item_reviewed",
+  "delivery_committed",
+  "reproduction_committed",
+  "access_revoked",
+  "run_changed",
+  "promotion_declined",
+  "notification_sent",
+  "agent_reported",
+] as const;
+const RESET = "reset"; // the last id is too far back
 
 export function follow(queries: QueryClient): () => void {
   let source: EventSource | null = null;
@@ -53,7 +73,8 @@ export function follow(queries: QueryClient): () => void {
       if (!connected) void queries.invalidateQueries();
       setConnected(true);
     };
-    source.onmessage = hear;
+    for (const type of TYPES) source.addEventListener(type, hear);
+    source.addEventListener(RESET, () => void queries.invalidateQueries());
     source.onerror = () => {
       setConnected(false);
       if (source?.readyState === EventSource.CLOSED) retry = setTimeout(open, RETRY_MS);

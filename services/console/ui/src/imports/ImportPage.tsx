@@ -13,7 +13,7 @@ import { Button, Field, Progress, Segmented, Select } from "../ui/controls";
 import { ago, bytes, number, plural, words } from "../ui/format";
 import { Empty, Loading, Refusal } from "../ui/states";
 import { State } from "../workflow/Card";
-import { type Chosen, chosenOf, filesOf, type Sent, upload } from "./upload";
+import { type Chosen, chosenOf, filesOf, labelsIn, type Sent, upload } from "./upload";
 
 type Run = Schemas["RunOut"];
 
@@ -78,7 +78,7 @@ function FromFiles() {
   const stop = useRef<AbortController | null>(null);
   const asked = useImport();
   const size = chosen.reduce((sum, { file }) => sum + file.size, 0);
-  const labels = chosen.find(({ path }) => /(^|\/)labels\.csv$/i.test(path))?.path ?? "";
+  const labels = labelsIn(chosen);
   const begin = async (): Promise<void> => {
     setError(null);
     stop.current = new AbortController();
@@ -147,7 +147,7 @@ function FromFiles() {
             <strong>Drop images or a folder here</strong>
             <br />
             <span className="muted">
-              JPEG, PNG, WebP, TIFF; a labels.csv beside them is read too
+              JPEG, PNG, WebP, TIFF; labels.csv, or labels.json in COCO's format, is read too
             </span>
           </p>
         )}

@@ -18,13 +18,27 @@ export async function filesOf(items: DataTransferItemList): Promise<Chosen[]> {
     .filter((entry) => entry !== null);
   const found: Chosen[] = [];
   for (const entry of entries) await walk(entry, "", found);
-  return found.filter(({ path }) => KINDS.test(path));
+  return withoutFolder(found);
 }
 
+/** A folder that holds all of it is how it was chosen, not part of the names in it. */
+export function withoutFolder(chosen: readonly Chosen[]): Chosen[] {
+  const kept = chosen.filter(({ path }) => KINDS.test(path));
+  const folders = new Set(kept.map(({ path }) => path.slice(0, path.indexOf("/") + 1)));
+  const [folder] = folders;
+  if (folders.size !== 1 || !folder) return kept;
+  return kept.map(({ path, file }) => ({ path: path.slice(folder.length), file }));
+}
+
+/** The file with known labels, if there is one: CSV, or COCO's JSON. */
+export const labelsIn = (chosen: readonly Chosen[]): string =>
+  chosen.find(({ path }) => /(^|\/)(labels|annotations|instances)[^/]*\.(csv|json)$/i.test(path))
+    ?.path ?? "";
+
 export function chosenOf(files: FileList): Chosen[] {
-  return [...files]
-    .map((file) => ({ path: file.webkitRelativePath || file.name, file }))
-    .filter(({ path }) => KINDS.test(path));
+  return withoutFolder(
+    [...files].map((file) => ({ path: file.webkitRelativePath || file.name, file })),
+  );
 }
 
 async function walk(entry: FileSystemEntry, folder: string, found: Chosen[]): Promise<void> {

@@ -28,7 +28,7 @@ import type { Gestures } from "./gestures";
 import { KeysDialog } from "./KeysDialog";
 import { type Changes, CLASS_KEYS, chord, keymap, keyOf, spoken } from "./keymap";
 import { surest } from "./model";
-import { Classes, LightAndBrush, Predictions, Shapes, Tags } from "./Panels";
+import { Classes, Cutters, LightAndBrush, Predictions, Shapes, Tags } from "./Panels";
 import { ToolRail } from "./Tools";
 import { Work } from "./work";
 
@@ -230,6 +230,7 @@ function Desk({ job, work, editor, purpose, onPurpose }: DeskProps) {
               current={currentClass(editor, ofImage)}
               onChoose={choose}
             />
+            {state.tool === "smart" && <Cutters work={work} />}
             {(item?.predicted?.length ?? 0) > 0 && <Predictions editor={editor} state={state} />}
             {state.item && <Shapes editor={editor} state={state} colourOf={colourOf} />}
             {state.item && <Tags editor={editor} state={state} known={[]} />}

@@ -1,12 +1,15 @@
 // What stands right of the image: classes, predictions, shapes, tags, light.
 
+import { useQuery } from "@tanstack/react-query";
 import { Check, Eye, EyeOff, Lock, LockOpen, Trash2, X } from "lucide-react";
 import { type CSSProperties, useEffect, useRef, useState } from "react";
-import { Button, IconButton } from "../ui/controls";
+import { Button, IconButton, Select } from "../ui/controls";
 import { percent } from "../ui/format";
+import { readCutters } from "./api";
 import { BRUSH_MAX, BRUSH_MIN, type Editor, type EditorState, USUAL_LIGHT } from "./editor";
 import { CLASS_KEYS } from "./keymap";
 import type { LabelShape } from "./model";
+import type { Work } from "./work";
 
 export type ColourOf = (className: string) => string;
 const tint = (colour: string): CSSProperties => ({ "--class-colour": colour }) as CSSProperties;
@@ -362,6 +365,36 @@ export function LightAndBrush({ editor, state }: { editor: Editor; state: Editor
       {slider("Contrast", contrast, (value) =>
         editor.set({ light: { brightness, contrast: value } }),
       )}
+    </section>
+  );
+}
+
+/** Which tool cuts out what one points at. */
+export function Cutters({ work }: { work: Work }) {
+  const cutters = useQuery({
+    queryKey: ["cutters"],
+    queryFn: readCutters,
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  const [chosen, setChosen] = useState(work.cutter);
+  const about = cutters.data?.find(({ name }) => name === chosen)?.about;
+  if (!cutters.data) return null;
+  return (
+    <section aria-label="Smart tool">
+      <header>
+        <h3>Smart tool</h3>
+      </header>
+      <Select
+        bare
+        label="What cuts out"
+        value={chosen}
+        options={cutters.data.map(({ name }) => name)}
+        onChange={(name) => {
+          work.cutter = name;
+          setChosen(name);
+        }}
+      />
+      {about && <p className="faint">{about}</p>}
     </section>
   );
 }

@@ -8,7 +8,7 @@ import { get, type Schemas } from "../api/client";
 import { type Happening, useHappenings } from "../api/live";
 import { Chip, Progress } from "../ui/controls";
 import { Facts } from "../ui/data";
-import { ago, bytes, percent, words } from "../ui/format";
+import { ago, bytes, percent, title, words } from "../ui/format";
 import { Empty, Failure, Loading } from "../ui/states";
 
 type Agent = Schemas["AgentOut"];
@@ -57,6 +57,7 @@ export function Agents() {
 
 function AgentTile({ agent }: { agent: Agent }) {
   const isBusy = agent.running.length > 0;
+  const cores = Math.max(1, ...agent.devices.map((device) => device.cores));
   return (
     <section className="tile" aria-label={agent.id}>
       <div className="tile-top">
@@ -68,15 +69,11 @@ function AgentTile({ agent }: { agent: Agent }) {
           </Chip>
         </span>
       </div>
-      {Object.entries(agent.load).map(([name, value]) => (
-        <div key={name} className="load">
-          <span className="muted">{words(name)}</span>
-          {value <= 1 ? <Progress value={value} label={words(name)} /> : <span />}
-          <span className="num">
-            {value <= 1 ? percent(value, 0) : Math.round(value * 100) / 100}
-          </span>
-        </div>
-      ))}
+      {Object.entries(agent.load)
+        .filter(([name]) => !name.endsWith("_bytes"))
+        .map(([name, value]) => (
+          <Load key={name} name={name} value={value} cores={cores} />
+        ))}
       {agent.running.map((run) => (
         <Link key={run.run} to={`/live?run=${encodeURIComponent(run.run)}`}>
           {run.title || words(run.kind)}
@@ -93,6 +90,12 @@ function AgentTile({ agent }: { agent: Agent }) {
               )
               .join("; "),
           ],
+          ...Object.entries(agent.load)
+            .filter(([name]) => name.endsWith("_bytes"))
+            .map(([name, value]): [string, string] => [
+              title(name.replace(/_bytes$/, "")),
+              bytes(value),
+            ]),
           ["Pools", agent.pools.join(", ")],
           [
             "Labels",
@@ -105,5 +108,18 @@ function AgentTile({ agent }: { agent: Agent }) {
         ]}
       />
     </section>
+  );
+}
+
+/** A share of the whole; a load average is one of the cores there are. */
+function Load({ name, value, cores }: { name: string; value: number; cores: number }) {
+  const isAverage = /^load/.test(name);
+  const share = isAverage ? value / cores : value;
+  return (
+    <div className="load">
+      <span className="muted">{isAverage ? "load" : words(name)}</span>
+      <Progress value={share} label={words(name)} />
+      <span className="num">{isAverage ? value.toFixed(1) : percent(share, 0)}</span>
+    </div>
   );
 }

@@ -16,7 +16,7 @@ const NOISY = ["agent_reported", "chunk_completed"];
 export function Events() {
   const recent = useQuery({
     queryKey: ["events"],
-    queryFn: () => get<Schemas["EventsOut"]>("/api/events/recent", { limit: 100 }),
+    queryFn: () => get<Schemas["EventsOut"]>("/api/events/recent", { limit: 500 }),
     staleTime: Number.POSITIVE_INFINITY,
   });
   const [fresh, setFresh] = useState<readonly Happening[]>([]);

@@ -10,6 +10,8 @@ import { Failure, Loading } from "../ui/states";
 import type { Version } from "./ModelPage";
 
 const LOWER_IS_BETTER = /loss|error|_ms$|_s$|ece/;
+const NEITHER_IS_BETTER = /temperature|count|confidence|threshold/;
+const SAME = 5e-4; // as far apart as the last digit shown
 
 export function Compare({ name, versions }: { name: string; versions: readonly Version[] }) {
   const [address, setAddress] = useSearchParams();
@@ -124,11 +126,11 @@ function Differences({
 }
 
 function toneOf(name: string, difference: number | null): string {
-  if (!difference) return "muted";
+  if (!difference || Math.abs(difference) < SAME || NEITHER_IS_BETTER.test(name)) return "muted";
   return difference > 0 !== LOWER_IS_BETTER.test(name) ? "good-text" : "bad-text";
 }
 
 function signed(name: string, difference: number): string {
-  const sign = difference > 0 ? "+" : difference < 0 ? "−" : "±";
+  const sign = Math.abs(difference) < SAME ? "±" : difference > 0 ? "+" : "−";
   return `${sign}${metric(name, Math.abs(difference)).replace("%", " pt")}`;
 }

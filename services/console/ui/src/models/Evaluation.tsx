@@ -17,6 +17,8 @@ type Summary = Schemas["EvaluationOut"];
 type Report = Schemas["Report"];
 type ColourOf = (name: string) => string;
 
+const MAIN = ["f1", "ap", "iou"];
+
 export function Evaluation({
   name,
   version,
@@ -113,7 +115,7 @@ function Headline({ report, evaluation }: { report: Report; evaluation: Summary 
 
 function PerClass({ report }: { report: Report }) {
   const names = Object.keys(report.per_class[0]?.metrics ?? {}).slice(0, 5);
-  const [by, setBy] = useState(names.at(-1) ?? "");
+  const [by, setBy] = useState(MAIN.find((name) => names.includes(name)) ?? names.at(-1) ?? "");
   const rows = report.per_class.toSorted((a, b) => (a.metrics[by] ?? 0) - (b.metrics[by] ?? 0));
   return (
     <section className="panel">

@@ -1,7 +1,7 @@
 // Buttons, chips, fields and the like: what every page is made of.
 
 import type { LucideIcon } from "lucide-react";
-import type { ButtonHTMLAttributes, InputHTMLAttributes, ReactNode } from "react";
+import { type ButtonHTMLAttributes, type InputHTMLAttributes, type ReactNode, useId } from "react";
 
 type ButtonProps = ButtonHTMLAttributes<HTMLButtonElement> & {
   tone?: "plain" | "primary" | "danger" | "quiet";
@@ -106,12 +106,17 @@ export function Segmented<T extends string>({
 type FieldProps = InputHTMLAttributes<HTMLInputElement> & { label: string; hint?: string };
 
 export function Field({ label, hint, ...rest }: FieldProps) {
+  const id = useId();
   return (
-    <label className="field">
-      <span>{label}</span>
-      <input {...rest} />
-      {hint && <small className="faint">{hint}</small>}
-    </label>
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      <input id={id} aria-describedby={hint ? `${id}-hint` : undefined} {...rest} />
+      {hint && (
+        <small id={`${id}-hint`} className="faint">
+          {hint}
+        </small>
+      )}
+    </div>
   );
 }
 

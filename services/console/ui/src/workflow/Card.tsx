@@ -58,7 +58,9 @@ function Face({ card }: { card: CardData }) {
                   {alias}
                 </Chip>
               ))
-            : ago(card.at)}
+            : SPOKEN_STATES.has(card.state)
+              ? null
+              : ago(card.at)}
         </span>
       </div>
       <div className="card-title">

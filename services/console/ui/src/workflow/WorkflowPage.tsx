@@ -50,7 +50,7 @@ const NODE_TYPES = { card: Card };
 const EDGE_TYPES = { wire: Wire };
 const HIDDEN_KEY = "loopline.workflow.hidden";
 const FIT = { padding: 0.12, maxZoom: 1.1, duration: 200 };
-const READABLE = 0.68; // zoom below which cards are only seen, not read
+const READABLE = 0.78; // zoom below which cards are only seen, not read
 const EDGE = 40; // px
 const DETAIL = [
   { value: "1", label: "Latest", title: "One card for each artefact, its newest version" },
@@ -160,7 +160,7 @@ function Stage({
   const flow = useReactFlow<CardNode, WireEdge>();
   const { shown, set, detail, hours, dataset, way, node, toggleKind, expand } = useShown(graph);
   const [search, setSearch] = useState("");
-  const [withMap, setWithMap] = useState(false);
+  const [withMap, setWithMap] = useState(false); // opened where the graph does not fit
   const field = useRef<HTMLInputElement>(null);
   const stage = useRef<HTMLElement>(null);
   const part = useMemo(() => show(graph, shown), [graph, shown]);
@@ -258,6 +258,7 @@ function Stage({
     );
     if (zoom >= READABLE) void flow.fitView(FIT);
     else {
+      setWithMap(true);
       const x = width - EDGE - layout.width * READABLE;
       void flow.setViewport({ x, y: (height - layout.height * READABLE) / 2, zoom: READABLE });
     }
