@@ -15,7 +15,7 @@ from nats.js.api import ConsumerInfo
 from loopline.clock import Clock
 from loopline.contracts import catalog
 from loopline.contracts.catalog import EVENTS, Event, Stream
-from loopline.errors import Rejected, Transient
+from loopline.errors import NotFound, Rejected, Transient
 from loopline.store.deadletters import DeadLetter, DeadLetters
 from loopline.store.logstore import JetStreamLog
 from services.console.adapters.people import iso
@@ -68,22 +68,22 @@ class Queues:
 
     async def letter(self, sequence: int) -> DeadLetterDetailOut:
         """Return one dead letter with what was in it."""
-        letter = await self._dead().show(sequence)
+        letter = await self._dead(sequence).show(sequence)
         told = _letter_out(letter).model_dump()
         return DeadLetterDetailOut(**told, headers=dict(letter.headers), body=letter.body())
 
     async def retry(self, sequence: int) -> DeadLetterOut:
         """Have a dead letter handled again."""
-        return _letter_out(await self._dead().retry(sequence))
+        return _letter_out(await self._dead(sequence).retry(sequence))
 
     async def discard(self, sequence: int) -> None:
         """Remove a dead letter; NotFound if it is not there."""
-        await self._dead().show(sequence)
-        await self._dead().discard(sequence)
+        await self._dead(sequence).show(sequence)
+        await self._dead(sequence).discard(sequence)
 
-    def _dead(self) -> DeadLetters:
-        if self._letters is None:
-            raise Transient("the bus is not connected")
+    def _dead(self, sequence: int) -> DeadLetters:
+        if self._letters is None:  # without a bus nothing dies
+            raise NotFound(f"there is no dead letter {sequence}", sequence=sequence)
         return self._letters
 
     async def _look(self) -> QueuesOut:
