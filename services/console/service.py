@@ -24,7 +24,7 @@ from services.console.adapters.imports import ImportDesk
 from services.console.adapters.log_view import LogView
 from services.console.adapters.models import ModelDesk
 from services.console.adapters.oidc import IdentityProvider
-from services.console.adapters.pages import Guard, add_pages
+from services.console.adapters.pages import STATIC, Guard, add_pages
 from services.console.adapters.passwords import Passwords
 from services.console.adapters.people import People
 from services.console.adapters.queues import Queues
@@ -116,7 +116,7 @@ class Console(Service):
             public_url=self.settings.public_url,
             body_max_bytes=self.settings.body_size_max_bytes,
         )
-        add_pages(app)
+        add_pages(app, self.settings.pages_dir or STATIC)
         return app
 
     def _desks(self) -> Desks:

@@ -18,6 +18,8 @@ class ConsoleSettings(ServiceSettings):
     public_url: str = ""
     """Where people reach the console ("https://loopline.example.org"), for links and the identity
     provider; the address a browser used if empty. With https cookies are marked Secure."""
+    pages_dir: Path | None = None
+    """Folder of the built page; the one that the package ships if None."""
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1")
     """Host names under which browsers may reach the page; "*" for any. Keeps a foreign page, whose
     name was made to point here (DNS rebinding), from reading anything."""

@@ -8,13 +8,15 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.console.domain.policy import HEADERS, host_name, is_allowed, is_page
 
 STATIC = Path(__file__).parents[1] / "static"
+"""The built page, as the package ships it."""
+NOT_BUILT = "The page is not built here: run `make ui`. The API is at /api.\n"
 MISDIRECTED = 421
 TOO_LARGE = 413
 UPLOADS = "/api/imports/uploads/"
@@ -28,27 +30,32 @@ class Files(StaticFiles):
     def file_response(self, full_path, *args, **kwargs) -> Response:  # type: ignore[no-untyped-def]
         """See starlette."""
         response = super().file_response(full_path, *args, **kwargs)
-        inside = Path(full_path).relative_to(STATIC).as_posix()
+        inside = Path(full_path).relative_to(str(self.directory)).as_posix()
         if inside.startswith(HASHED):
             response.headers["cache-control"] = "public, max-age=31536000, immutable"
         return response
 
 
-def add_pages(app: FastAPI) -> None:
-    """Serve the page under every path that is a page's, and its files."""
-    app.mount("/static", Files(directory=STATIC, check_dir=False))
-    app.router.default = _page
+def add_pages(app: FastAPI, folder: Path) -> None:
+    """Serve the page under every path that is a page's, and its files.
 
+    Args:
+        app: Whose routes come first.
+        folder: The built page.
+    """
 
-async def _page(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer what no route does: the page finds by itself what its address means."""
-    if scope["type"] != "http":
-        return
-    if scope["method"] in ("GET", "HEAD") and is_page(scope["path"]):
-        await FileResponse(STATIC / "index.html")(scope, receive, send)
-        return
-    reason = {"error": f"there is nothing at {scope['path']}"}
-    await JSONResponse(reason, 404)(scope, receive, send)
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what no route does: the page finds by itself what its address means."""
+        if scope["type"] != "http":
+            return
+        answer: Response = JSONResponse({"error": f"there is nothing at {scope['path']}"}, 404)
+        if scope["method"] in ("GET", "HEAD") and is_page(scope["path"]):
+            index = folder / "index.html"
+            answer = FileResponse(index) if index.is_file() else PlainTextResponse(NOT_BUILT, 503)
+        await answer(scope, receive, send)
+
+    app.mount("/static", Files(directory=folder, check_dir=False))
+    app.router.default = page
 
 
 class Guard:

@@ -56,12 +56,17 @@ class Desk:
     clients: list[httpx.AsyncClient] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        pages = self.folder / "pages"
+        (pages / "assets").mkdir(parents=True)
+        (pages / "index.html").write_text("<!doctype html><title>Loopline</title>")
+        (pages / "assets" / "index-1a2b.js").write_text("1")
         self.settings = ConsoleSettings(
             data_dir=self.folder,
             signing_key=SecretStr(json.dumps(KEY.jwk())),
             access_keys=json.dumps({"keys": [KEY.public_jwk()]}),
             api_token=SecretStr("machine"),
             keepalive_s=0.2,
+            pages_dir=pages,
             **self.given,
         )
         self.issuer = TokenIssuer(KEY, "default", self.clock)

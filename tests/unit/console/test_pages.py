@@ -30,6 +30,23 @@ async def test_every_address_of_the_page_opens_it(desk: Desk, path: str) -> None
     assert answer.headers["content-type"].startswith("text/html")
 
 
+async def test_files_named_by_their_content_are_kept_for_ever_and_the_page_is_not(
+    desk: Desk,
+) -> None:
+    browser = desk.browser()
+    file = await browser.get("/static/assets/index-1a2b.js")
+    assert "immutable" in file.headers["cache-control"]
+    assert (await browser.get("/")).headers["cache-control"] == "no-cache"
+
+
+async def test_page_that_was_not_built_says_how_to(desk: Desk) -> None:
+    assert desk.settings.pages_dir is not None
+    (desk.settings.pages_dir / "index.html").unlink()
+    answer = await desk.browser().get("/")
+    assert answer.status_code == 503
+    assert "make ui" in answer.text
+
+
 @pytest.mark.parametrize("path", ["/api/nothing", "/api", "/static/nothing.js", "/favicon.ico"])
 async def test_address_of_nothing_is_not_the_page(desk: Desk, path: str) -> None:
     assert (await desk.browser().get(path)).status_code == 404
