@@ -10,6 +10,7 @@ import typer
 
 from loopline import __version__
 from loopline.cli import (
+    agent,
     augment,
     dataset,
     dead,
@@ -46,6 +47,7 @@ app.command()(job.label)
 app.add_typer(model.app, name="model")
 app.add_typer(flow.app, name="flow")
 app.add_typer(run.app, name="run")
+app.add_typer(agent.app, name="agent")
 run.register(app)
 lineage.register(app)
 storage.register(app)

@@ -7,6 +7,7 @@
   connections.json   customers' object storage, edited by people too (0600)
   uploads.json       the bucket for files that people upload in the console (0600)
   access/            the key that signs tokens, and its public half (0600)
+  agents.json        agents on other machines that were given credentials (0600)
   ports.json         the ports of last time, preferred next time
   endpoints.json     where everything is, with the user's credentials (0600)
   processes.json     what runs now
@@ -66,6 +67,11 @@ class DataFolder:
     def services(self) -> Path:
         """Where each service process has its own folder."""
         return self.root / "services"
+
+    @property
+    def agents(self) -> Path:
+        """Agents on other machines that were given credentials."""
+        return self.root / "agents.json"
 
     @property
     def nats(self) -> Path:

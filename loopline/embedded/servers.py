@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import nats as nats_client
 from minio import Minio
 
+from loopline.embedded import agents
 from loopline.embedded.endpoints import Endpoints
 from loopline.embedded.files import write_private_json
 from loopline.embedded.identities import (
@@ -56,7 +57,10 @@ class Servers:
         return NatsServer(
             folder=self.folder.nats,
             ports=self.ports,
-            users=nats_users(self.credentials, options.workspace, options.pools, options.agents()),
+            users=(
+                *nats_users(self.credentials, options.workspace, options.pools, options.agents()),
+                *(agent.nats_user(options.workspace) for agent in agents.known(self.folder)),
+            ),
             # The port makes the name this platform's own: readiness is of the process started here.
             name=f"loopline-{self.ports['nats']}",
         )
@@ -68,8 +72,11 @@ class Servers:
         return weed.WeedServer(
             folder=self.folder.weed,
             ports=self.ports,
-            identities=s3_identities(
-                self.credentials, BUCKET, options.workspace, options.customer_buckets
+            identities=(
+                *s3_identities(
+                    self.credentials, BUCKET, options.workspace, options.customer_buckets
+                ),
+                *(a.s3_identity(BUCKET, options.workspace) for a in agents.known(self.folder)),
             ),
         )
 
@@ -168,6 +175,7 @@ class Servers:
         # Imported when needed: `loopline status` and the tests' servers do without.
         from loopline.runtime.admin import declare
 
+        remote = agents.known(self.folder)
         client = await nats_client.connect(
             self.nats.url,
             user=ADMIN,
@@ -178,8 +186,8 @@ class Servers:
             await declare(
                 client.jetstream(),
                 self.options.workspace,
-                pools=self.options.pools,
-                agents=self.options.agents(),
+                pools=tuple({*self.options.pools, *(a.pool for a in remote)}),
+                agents=(*self.options.agents(), *(a.name for a in remote)),
                 ack_wait_s=self.options.ack_wait_s,
             )
         finally:

@@ -43,7 +43,8 @@ class Peers:
         """Return the model whose gradients are those of all peers."""
         if self.count == 1:
             return model
-        return DistributedDataParallel(synced(model))
+        # Batch statistics are everybody's already; there is nothing to send around.
+        return DistributedDataParallel(synced(model), broadcast_buffers=False)
 
     def agreed(self, value: T) -> T:
         """Return what the first says, for all."""

@@ -51,14 +51,16 @@ def train(assignment: Assignment, count: int, emit: Any, stop: threading.Event) 
         folder = Path(name)
         (folder / "assignment.json").write_text(assignment.model_dump_json())
         switchboard = Switchboard(folder / "reports", emit, stop)
-        failure = ""
+        killed = ""
         try:
-            failure = _launch(folder, count)
+            killed = _launch(folder, count)
         finally:
             switchboard.close()
-    if switchboard.ending is not None:
-        return switchboard.ending
-    return Failed(kind="killed", reason=failure or "the processes ended without a word")
+    ending = switchboard.ending
+    if ending is None or (killed and isinstance(ending, Failed) and ending.kind == "crashed"):
+        # What the others say then is that one does not answer any more.
+        return Failed(kind="killed", reason=killed or "the processes ended without a word")
+    return ending
 
 
 class Switchboard:
@@ -121,7 +123,7 @@ class Switchboard:
 
 
 def _launch(folder: Path, count: int) -> str:
-    """Run the members to their end; return why they failed, or ""."""
+    """Run the members to their end; return which was killed, and by what, or ""."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -141,12 +143,14 @@ def _launch(folder: Path, count: int) -> str:
     try:
         elastic_launch(config, sys.executable)("-m", MEMBER, str(folder), str(os.getpid()))
     except ChildFailedError as error:
-        return "; ".join(_failures(error))
+        return next(_killed(error), "")
     return ""
 
 
-def _failures(error: Any) -> Iterator[str]:
-    first = min(error.failures.values(), key=lambda failure: failure.timestamp)
-    code = first.exitcode
-    how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with {code}"
-    yield f"process {first.local_rank + 1} of those that share the training {how}"
+def _killed(error: Any) -> Iterator[str]:
+    for failure in error.failures.values():
+        # SIGTERM is how the launcher ends the others.
+        if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
+            name = signal.Signals(-failure.exitcode).name
+            number = failure.local_rank + 1
+            yield f"process {number} of those that share the training was killed ({name})"
