@@ -15,6 +15,7 @@ NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm
 BUF := PATH="$(CURDIR)/$(BIN):$$PATH" tools/node_modules/.bin/buf
 ARGS ?=
 ONLY ?=
+RECIPE ?=
 PEERS ?= pytriton kserve litserve
 
 .DEFAULT_GOAL := help
@@ -47,8 +48,8 @@ $(UI_BUILT): $(UI_TOOLS) $(UI_SOURCES)
 
 ui: $(UI_BUILT)  ## Build the console's pages
 
-demo: $(READY) $(UI_BUILT)  ## The whole flywheel on real images (ARGS="--json out.json")
-	$(BIN)/loopline demo $(ARGS)
+demo: $(READY) $(UI_BUILT)  ## The whole flywheel on real images (RECIPE=detection|segmentation, ARGS="--json out.json")
+	$(BIN)/loopline demo $(if $(RECIPE),--recipe $(RECIPE)) $(ARGS)
 
 up: $(READY) $(UI_BUILT)  ## Start the platform and stay
 	$(BIN)/loopline up $(ARGS)

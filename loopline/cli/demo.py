@@ -20,8 +20,13 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     data: Annotated[
-        Path, typer.Option("--data", help="Data folder; run twice in it, and work is recognised.")
-    ] = DATA_DIR,
+        Path | None,
+        typer.Option("--data", help="Data folder; run twice in it, and work is recognised."),
+    ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(help="classification (photos), detection or segmentation (nuclei)."),
+    ] = "classification",
     images: Annotated[
         Path | None, typer.Option(help="Your own images: a folder per class.")
     ] = None,
@@ -38,4 +43,6 @@ def demo(
     """Run the whole flywheel on real images: import, train, serve, route, correct, train again."""
     from loopline.demo.run import DemoOptions, run_demo
 
-    asyncio.run(run_demo(DemoOptions(data, images, json_path, stay), console))
+    folder = data or (DATA_DIR if recipe == "classification" else Path(f"{DATA_DIR}-{recipe}"))
+    options = DemoOptions(folder, recipe, images, json_path, stay)
+    asyncio.run(run_demo(options, console))

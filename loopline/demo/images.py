@@ -14,9 +14,9 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from loopline.demo.planting import Planted, Source, plant
 from loopline.errors import Rejected
@@ -71,6 +71,7 @@ class CatalogueTruth:
         unlabeled: Class by key, of the images whose labels only the labelers know.
         planted: Reason for the drop by key, of the bad files.
         classes_by_asset: Class by sha256 of the bytes, of every good image and altered copy.
+        shapes_by_asset: Where labels are shapes: what a labeler's client sends of each image.
     """
 
     prefix: str
@@ -81,6 +82,13 @@ class CatalogueTruth:
     unlabeled: dict[str, str]
     planted: dict[str, str]
     classes_by_asset: dict[str, str]
+    shapes_by_asset: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def answer(self, asset: str) -> list[dict[str, Any]]:
+        """Return what labelers say of an image."""
+        if asset in self.classes_by_asset:
+            return [{"class_name": self.classes_by_asset[asset]}]
+        return self.shapes_by_asset[asset]
 
     @property
     def objects(self) -> int:

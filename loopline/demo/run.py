@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,11 @@ from rich.table import Table
 from loopline.cli.lineage import tree_of
 from loopline.client.aio import AsyncLoopline
 from loopline.client.settings import ClientSettings
-from loopline.demo.scene import Scene
+from loopline.demo.scene import Scene, drawn_scene
 from loopline.demo.screen import Screen
 from loopline.demo.story import (
-    FLOW,
     PHOTOS_BUCKET,
     RESULTS_BUCKET,
-    RESULTS_PREFIX,
     Story,
     Summary,
 )
@@ -36,6 +34,10 @@ from loopline.embedded.options import PlatformOptions
 from loopline.embedded.platform import Platform
 from loopline.errors import Rejected
 
+SHOWN = (
+    "accuracy", "macro_precision", "macro_recall", "macro_f1", "map50", "map", "mean_iou",
+    "mean_dice", "boundary_f1", "calibration_error",
+)  # fmt: skip
 OWN_LABELS_MIN = 10  # labeled training images of a user's own with which the flow begins
 
 
@@ -45,6 +47,7 @@ class DemoOptions:
 
     Args:
         data_dir: The platform's data folder.
+        recipe: What is trained: it has a scene of its own.
         images: A folder per class of a user's own images; the sample if None.
         json_path: Where the summary goes as JSON; nowhere if None.
         stay: Keep the platform until interrupted; None decides by whether a person watches.
@@ -52,6 +55,7 @@ class DemoOptions:
     """
 
     data_dir: Path
+    recipe: str = "classification"
     images: Path | None = None
     json_path: Path | None = None
     stay: bool | None = None
@@ -67,12 +71,12 @@ async def run_demo(options: DemoOptions, console: Console) -> Summary:
                 scene = _scene(options)
                 story = Story(loopline, endpoints, screen, options.data_dir, scene)
                 summary = await story.run()
-                await _prove(loopline, screen, console)
+                await _prove(loopline, scene, screen, console)
                 summary.seconds = {key: round(s, 2) for key, s in screen.seconds.items()}
                 show(summary, console)
                 if options.json_path is not None:
                     options.json_path.write_text(json.dumps(asdict(summary), indent=2) + "\n")
-            await _stay(options, endpoints, len(summary.delivered), console)
+            await _stay(options, endpoints, f"{scene.name}@{len(summary.delivered)}", console)
     return summary
 
 
@@ -104,6 +108,9 @@ async def _platform(options: DemoOptions, screen: Screen) -> AsyncIterator[Endpo
 def _scene(options: DemoOptions) -> Scene:
     """Return the sample's scene, or one for the user's own images, however few."""
     parameters = options.parameters or {}
+    if options.recipe != "classification":
+        scene = drawn_scene(options.recipe)
+        return replace(scene, parameters=scene.parameters | parameters)
     if options.images is None:
         return Scene(parameters=parameters)
     return Scene(images=options.images, parameters=parameters, labels_min=OWN_LABELS_MIN)
@@ -115,10 +122,10 @@ async def _session(options: DemoOptions) -> Any:
     return await Session.open(ClientSettings.load(options.data_dir))
 
 
-async def _prove(loopline: AsyncLoopline, screen: Screen, console: Console) -> None:
+async def _prove(loopline: AsyncLoopline, scene: Scene, screen: Screen, console: Console) -> None:
     """Walk every delivered object back to its source, and show one such path."""
     with screen.stage("verify", "Every delivered object is traced and proven") as stage:
-        report = await loopline.lineage.verify("customer", RESULTS_BUCKET, RESULTS_PREFIX)
+        report = await loopline.lineage.verify("customer", RESULTS_BUCKET, scene.results_prefix)
         if not report.ok:
             broken = report.problems[0]
             raise Rejected(f"verify: {broken.link} of {broken.subject}: {broken.reason}")
@@ -128,10 +135,10 @@ async def _prove(loopline: AsyncLoopline, screen: Screen, console: Console) -> N
 
 
 async def _stay(
-    options: DemoOptions, endpoints: Endpoints, deliveries: int, console: Console
+    options: DemoOptions, endpoints: Endpoints, delivery: str, console: Console
 ) -> None:
     stay = sys.stdout.isatty() if options.stay is None else options.stay
-    node = f"#node=delivery:{FLOW}@{deliveries}"
+    node = f"#node=delivery:{delivery}"
     console.print(f"\nThe graph: [bold]{endpoints.console_http}/{node}[/bold]", highlight=False)
     if stay:
         console.print("The platform stays until you press Ctrl-C.")
@@ -154,10 +161,9 @@ def show(summary: Summary, console: Console) -> None:
     table.add_row("dropped", ", ".join(f"{v} {k}" for k, v in summary.drops.items()))
     for model in summary.models:
         metrics = model["metrics"]
-        shown = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "calibration_error")
         table.add_row(
             model["version"],
-            "  ".join(f"{name} {metrics[name]:.3f}" for name in shown if name in metrics),
+            "  ".join(f"{name} {metrics[name]:.3f}" for name in SHOWN if name in metrics),
         )
     table.add_row("decision", summary.decision)
     table.add_row("delivered", " then ".join(map(str, summary.delivered)))

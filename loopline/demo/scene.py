@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Final
 
 from loopline.demo.images import Picture
+from loopline.demo.scenes import TRAININGS
+from loopline.errors import Rejected
 
+DRAWN: Final = {
+    "detection": (TRAININGS["nuclei-boxes"], ("map50", "map", "recall")),
+    "segmentation": (TRAININGS["nuclei-masks"], ("mean_iou", "mean_dice", "boundary_f1")),
+}
 FLOW_FILE = Path(__file__).parent / "catalogue.yaml"
 
 
@@ -19,10 +25,15 @@ class Scene:
     """One setting of the story; the defaults are the demo's.
 
     Args:
+        recipe: What is trained.
+        name: Of dataset, model and flow.
+        metrics: What is told of a model; by the first one it is promoted.
+        drawn: A folder of examples/data whose labels are shapes, instead of product photos.
+        threshold: Boxes and masks at least so sure count as found.
         images: A folder per class of a user's own images; the sample if None.
         pictures: The pictures themselves, such as a part of the sample, instead of `images`.
-        parameters: Parameters of the classification recipe, whose defaults were chosen for images
-            of this size.
+        parameters: Parameters of the recipe; the defaults of "classification" were chosen for
+            images of the sample's size.
         labels_min: Labeled training images without which the flow trains nothing.
         confidence_min: What the flow delivers is at least so sure.
         gain_min: The second model must be better than the champion by more than this.
@@ -32,6 +43,11 @@ class Scene:
         traceparent: The W3C context of the external publisher; it traces nothing if empty.
     """
 
+    recipe: str = "classification"
+    name: str = "catalogue"
+    metrics: tuple[str, ...] = ("accuracy", "macro_f1", "calibration_error")
+    drawn: str = ""
+    threshold: float = 0.3
     images: Path | None = None
     pictures: Sequence[Picture] | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -43,10 +59,19 @@ class Scene:
     webhook_url: str = ""
     traceparent: str = ""
 
+    @property
+    def results_prefix(self) -> str:
+        """Below which the flow delivers."""
+        return f"{self.name}/"
+
     def flow(self, results_bucket: str, webhook_url: str) -> str:
         """Return the flow's document."""
         gain = f" + ({self.gain_min})" if self.gain_min else ""
         return Template(FLOW_FILE.read_text()).substitute(
+            name=self.name,
+            recipe=self.recipe,
+            metric=self.metrics[0],
+            threshold=self.threshold,
             parameters=json.dumps(self.parameters),
             labels_min=self.labels_min,
             gain=gain,
@@ -55,3 +80,23 @@ class Scene:
             relabel_limit=self.relabel_limit,
             webhook_url=webhook_url,
         )
+
+
+def drawn_scene(recipe: str) -> Scene:
+    """Return the scene of a recipe that learns shapes: nuclei, by their boxes or their masks.
+
+    Raises:
+        Rejected: The recipe has none.
+    """
+    if recipe not in DRAWN:
+        raise Rejected(f"the demo knows the recipes classification, {', '.join(DRAWN)}")
+    training, metrics = DRAWN[recipe]
+    return Scene(
+        recipe=recipe,
+        name=training.data,
+        metrics=metrics,
+        drawn=training.data,
+        parameters=training.parameters,
+        labels_min=10,
+        confidence_min=0.5,
+    )

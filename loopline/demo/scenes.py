@@ -58,10 +58,10 @@ TRAININGS: Final = {
         0.85,
         60,
         {
-            "epochs": 80,
+            "epochs": 90,
             "batch_size": 4,
             "width": 32,
-            "image_size": 160,
+            "image_size": 128,
             "validation_share": 0,
             "augmentation": {"flip_vertical": True, "quarter_turns": True, "rotate_degrees": 45},
         },
@@ -73,8 +73,9 @@ TRAININGS: Final = {
         0.85,
         60,
         {
-            "epochs": 20,
+            "epochs": 30,
             "batch_size": 4,
+            "width": 96,
             "image_size": 128,
             "validation_share": 0,
             "augmentation": {"quarter_turns": True, "rotate_degrees": 45},

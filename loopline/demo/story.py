@@ -32,9 +32,10 @@ from loopline.contracts import (
 )
 from loopline.contracts.catalog import Event, Stream
 from loopline.demo import external
-from loopline.demo.images import CatalogueTruth, write_catalogue
+from loopline.demo.images import Bucket, CatalogueTruth, write_catalogue
 from loopline.demo.scene import Scene
 from loopline.demo.screen import Screen, Stage
+from loopline.demo.shapes import write_drawn
 from loopline.demo.webhook import WebhookReceiver
 from loopline.digests import sha256_hex
 from loopline.embedded.endpoints import Endpoints
@@ -43,11 +44,9 @@ from loopline.store.blobs import S3Blobs
 from loopline.store.commits import Committed
 from loopline.store.logstore import JetStreamLog
 
-DATASET = MODEL = FLOW = "catalogue"
 ALIAS = "champion"
 PHOTOS_BUCKET = "customer-photos"
 RESULTS_BUCKET = "customer-results"
-RESULTS_PREFIX = "catalogue/"
 LABELERS = ("ada", "grace")
 STATE_FILE = "demo.json"  # in the data folder: the webhook's port
 POLL_S = 0.2
@@ -129,21 +128,24 @@ class Story:
 
     async def _fill_bucket(self) -> CatalogueTruth:
         bucket = self._customer_bucket(PHOTOS_BUCKET)
-        with self._screen.stage("bucket", "A customer's bucket holds product photos") as stage:
+        with self._screen.stage("bucket", "A customer's bucket holds images") as stage:
             target = await asyncio.to_thread(_Missing, bucket)
-            truth = await asyncio.to_thread(
-                write_catalogue,
-                target,
-                images=self._scene.images,
-                pictures=self._scene.pictures,
-                progress=stage.at,
-            )
+            truth = await asyncio.to_thread(self._write, target, stage)
             planted = self._summary.planted = truth.planted_by_reason()
             stage.done(
                 f"{truth.objects} objects: {len(truth.labeled)} labeled, {len(truth.test)} test, "
                 f"{len(truth.unlabeled)} unlabeled, planted {_counts(planted)}"
             )
         return truth
+
+    def _write(self, target: Bucket, stage: Stage) -> CatalogueTruth:
+        scene = self._scene
+        if scene.drawn:
+            as_boxes = scene.recipe == "detection"
+            return write_drawn(target, scene.drawn, as_boxes=as_boxes, progress=stage.at)
+        return write_catalogue(
+            target, images=scene.images, pictures=scene.pictures, progress=stage.at
+        )
 
     async def _put_flow(self, webhook_url: str) -> None:
         with self._screen.stage("flow", "A flow says what starts, promotes and routes") as stage:
@@ -158,7 +160,7 @@ class Story:
                 ends.nats_url,
                 ends.external_nats_user,
                 ends.external_nats_password,
-                dataset=DATASET,
+                dataset=self._scene.name,
                 bucket=PHOTOS_BUCKET,
                 prefix=truth.prefix,
                 labels_key=truth.labels_key,
@@ -166,7 +168,7 @@ class Story:
             )
             await self._until("the import", lambda: self._completed(str(event["id"]), since))
             first = await self._until(
-                "the dataset", lambda: self._first(catalog.DATASET_COMMITTED, name=DATASET)
+                "the dataset", lambda: self._first(catalog.DATASET_COMMITTED, name=self._scene.name)
             )
             statistics = first.message.statistics
             self._summary.items = dict(statistics)
@@ -198,26 +200,25 @@ class Story:
             self._summary.models.append(
                 {"version": show_ref(model.ref), "digest": model.ref.digest, "metrics": metrics}
             )
+            shown = [f"{name} {metrics[name]:.3f}" for name in self._scene.metrics]
             stage.done(
-                f"{show_ref(model.ref)} on {show_ref(dataset.ref)}: accuracy "
-                f"[bold]{metrics['accuracy']:.3f}[/bold], macro F1 {metrics['macro_f1']:.3f}, "
-                f"calibration error {metrics['calibration_error']:.3f}"
+                f"{show_ref(model.ref)} on {show_ref(dataset.ref)}: [bold]{shown[0]}[/bold], "
+                f"{', '.join(shown[1:])}"
             )
         return model
 
     async def _ask(self, truth: CatalogueTruth) -> None:
         """Ask with tritonclient about test images, and keep the first answer that is right."""
-        with self._screen.stage("client", "tritonclient asks about a test photo") as stage:
+        with self._screen.stage("client", "tritonclient asks about a test image") as stage:
             bucket = self._customer_bucket(PHOTOS_BUCKET)
             for key, true_class in sorted(truth.test.items()):
                 data = await asyncio.to_thread(bucket.get, key)
                 answer = await self._triton(data)
                 self._summary.client_answer = {"key": key, "true_class": true_class, **answer}
-                if answer["class"] == true_class:
+                if answer["class"] in ("", true_class):
                     break
             stage.done(
-                f"{Path(key).name}: [bold]{answer['class']}[/bold] ({answer['confidence']:.2f}), "
-                f"truly {true_class}"
+                f"{Path(key).name}: [bold]{answer['says']}[/bold], truly {_truth(truth, key, data)}"
             )
 
     async def _triton(self, image: bytes) -> dict[str, Any]:
@@ -227,7 +228,7 @@ class Story:
             for attempt in range(ATTEMPTS_OF_CLIENT):
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "loopline.demo.triton_check",
-                    self._endpoints.inference_grpc, MODEL, str(path),
+                    self._endpoints.inference_grpc, self._scene.name, str(path),
                     stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
                 )  # fmt: skip
                 out, err = await process.communicate()
@@ -253,7 +254,8 @@ class Story:
             if number == "1":
                 self._summary.relabeled = delivery.message.relabeled
             stage.done(
-                f"{delivery.message.delivered} to s3://{RESULTS_BUCKET}/{RESULTS_PREFIX}, "
+                f"{delivery.message.delivered} to "
+                f"s3://{RESULTS_BUCKET}/{self._scene.results_prefix}, "
                 f"{delivery.message.relabeled} to labelers"
             )
         return predictions, delivery
@@ -294,7 +296,7 @@ class Story:
             # By the item's place: who was interrupted goes on with his own.
             labeler = LABELERS[start // size % len(LABELERS)]
             labels = {
-                item["asset"]: [{"class_name": truth.classes_by_asset[item["asset"]]}]
+                item["asset"]: truth.answer(item["asset"])
                 for item in page
                 if item["labels"] is None
             }
@@ -332,14 +334,14 @@ class Story:
         self, dataset: Committed[DatasetCommitted]
     ) -> Committed[ModelCommitted] | None:
         log = self._loopline.session.log
-        for model in await log.history(catalog.MODEL_COMMITTED, name=MODEL):
+        for model in await log.history(catalog.MODEL_COMMITTED, name=self._scene.name):
             if any(i.digest == dataset.ref.digest for i in model.commit.run.inputs):
                 return model
         return None
 
     async def _moved(self, model: Committed[ModelCommitted]) -> Committed[AliasMoved] | None:
         log = self._loopline.session.log
-        for moved in await log.history(catalog.ALIAS_MOVED, model=MODEL, alias=ALIAS):
+        for moved in await log.history(catalog.ALIAS_MOVED, model=self._scene.name, alias=ALIAS):
             if moved.message.target.digest == model.ref.digest:
                 return moved
         return None
@@ -350,7 +352,9 @@ class Story:
         if moved := await self._moved(model):
             return moved
         session = self._loopline.session
-        subject = catalog.PROMOTION_DECLINED.subject(session.settings.workspace, model=MODEL)
+        subject = catalog.PROMOTION_DECLINED.subject(
+            session.settings.workspace, model=self._scene.name
+        )
         async for record in self._events.read([subject]):
             declined = PromotionDeclined.FromString(record.data)
             if declined.candidate.digest == model.ref.digest:
@@ -369,7 +373,7 @@ class Story:
         self, predictions: Committed[PredictionsCommitted]
     ) -> Committed[DeliveryCommitted] | None:
         log = self._loopline.session.log
-        for found in await log.history(catalog.DELIVERY_COMMITTED, name=FLOW):
+        for found in await log.history(catalog.DELIVERY_COMMITTED, name=self._scene.name):
             if any(i.digest == predictions.ref.digest for i in found.commit.run.inputs):
                 return found
         return None
@@ -380,7 +384,7 @@ class Story:
 
     async def _corrected(self, job: str) -> Committed[DatasetCommitted] | None:
         log = self._loopline.session.log
-        for found in await log.history(catalog.DATASET_COMMITTED, name=DATASET):
+        for found in await log.history(catalog.DATASET_COMMITTED, name=self._scene.name):
             if any(i.name == job or i.name.startswith(f"{job}/") for i in found.commit.run.inputs):
                 return found
         return None
@@ -438,6 +442,11 @@ class _Missing:
         ):
             return
         self._bucket.put(key, data, media_type)
+
+
+def _truth(truth: CatalogueTruth, key: str, data: bytes) -> str:
+    shapes = truth.shapes_by_asset.get(sha256_hex(data))
+    return truth.test[key] if shapes is None else f"{len(shapes)} {truth.test[key]} objects"
 
 
 def _detail(report: RunChanged) -> str:

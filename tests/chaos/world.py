@@ -30,7 +30,6 @@ from loopline.demo.screen import Screen
 from loopline.demo.story import (
     PHOTOS_BUCKET,
     RESULTS_BUCKET,
-    RESULTS_PREFIX,
     Story,
     Summary,
 )
@@ -131,7 +130,9 @@ class World:
             await platform.wait_ready(READY_TIMEOUT_S)
             ended = await outcome(loopline, platform.endpoints)
             commits = [each async for each in loopline.session.log.read(catalog.COMMITS)]
-            proven = await loopline.lineage.verify("customer", RESULTS_BUCKET, RESULTS_PREFIX)
+            proven = await loopline.lineage.verify(
+                "customer", RESULTS_BUCKET, self._scene().results_prefix
+            )
             checked = await loopline.storage.fsck(deep=True)
             again = await self._story(loopline, platform) if self.twice else None
             after = await outcome(loopline, platform.endpoints) if self.twice else None

@@ -132,8 +132,8 @@ def test_the_graph_says_its_opset_and_what_goes_in_and_out(tmp_path: Path) -> No
     assert json.loads(stated["preprocessing"]) == {
         "channels": 1,
         "fit": "letterbox",
-        "height_px": 160,
+        "height_px": 128,
         "interpolation": "area",
-        "width_px": 160,
+        "width_px": 128,
     }
     assert "non-maximum suppression" in stated["postprocessing"]

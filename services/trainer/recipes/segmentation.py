@@ -63,6 +63,9 @@ class SegmentationParameters(RecipeParameters):
         "upernet",
     ] = Field("unet", description="The decoder, of segmentation-models-pytorch.")
     backbone: str = Field("mobilenetv4_conv_small", description="A model name of timm.")
+    width: int = Field(
+        256, ge=16, le=2048, description="Channels of the decoder where it is coarsest."
+    )
     loss: Literal["ce", "dice", "focal", "ce+dice", "focal+dice"] = Field(
         "ce+dice", description="Cross-entropy, Dice, focal, or the sum of two."
     )
@@ -107,7 +110,8 @@ class SegmentationRecipe(Recipe[SegmentationParameters]):
         from services.trainer.recipes.segmenter import Segmenter
 
         p = self.parameters
-        return Segmenter(p.architecture, p.backbone, len(self.classes), self.input_format.channels)
+        channels = self.input_format.channels
+        return Segmenter(p.architecture, p.backbone, len(self.classes), channels, p.width)
 
     def backbone(self, model: torch.nn.Module) -> torch.nn.Module:
         """See `Recipe`."""

@@ -24,12 +24,15 @@ class Segmenter(nn.Module):
         backbone: A timm name.
         classes: K; the network has one output more, for the background.
         channels: Of the images.
+        width: Channels of the decoder where it is coarsest; 256 is the library's choice.
 
     Raises:
         Rejected: They do not go together.
     """
 
-    def __init__(self, architecture: str, backbone: str, classes: int, channels: int) -> None:
+    def __init__(
+        self, architecture: str, backbone: str, classes: int, channels: int, width: int
+    ) -> None:
         super().__init__()
         build_backbone(backbone, features_only=True)  # names it if timm cannot
         self.normalisation = Normalisation(backbone, channels)
@@ -40,6 +43,7 @@ class Segmenter(nn.Module):
                 encoder_weights=None,
                 in_channels=channels,
                 classes=classes + 1,
+                **_decoder(architecture, width),
             )
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise Rejected(
@@ -50,6 +54,17 @@ class Segmenter(nn.Module):
         """Return logits `(N, K + 1, H, W)` for `(N, H, W, C)` uint8."""
         logits: Tensor = self.network(self.normalisation(image))
         return logits
+
+
+def _decoder(architecture: str, width: int) -> dict[str, Any]:
+    """Return a decoder's width as the library takes it; some have one of their own."""
+    if architecture in ("unet", "unetplusplus", "manet"):
+        return {"decoder_channels": tuple(max(width >> stage, 8) for stage in range(5))}
+    if architecture == "fpn":
+        return {"decoder_pyramid_channels": width, "decoder_segmentation_channels": width // 2}
+    if architecture in ("deeplabv3plus", "upernet"):
+        return {"decoder_channels": width}
+    return {}
 
 
 class Masks(nn.Module):
