@@ -2,7 +2,7 @@
 
 Trains the scenes that the command line names (all of them if none), keeps what came out in
 .bench/curves, and draws every scene that is there to docs/images/curves.svg:
-`python -m tests.bench.curves nuclei-boxes nuclei-masks fashion`.
+`python -m tests.bench._curves nuclei-boxes nuclei-masks fashion`.
 """
 
 from __future__ import annotations
