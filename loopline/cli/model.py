@@ -113,6 +113,27 @@ def promote(
 
 
 @app.command()
+def rollout(
+    version: Version,
+    alias: Annotated[str, typer.Option(help="The alias to stand beside.")] = "champion",
+    canary: Annotated[float, typer.Option(help="Share of the requests it answers, 0 to 1.")] = 0.0,
+    shadow: Annotated[
+        float, typer.Option(help="Share it gets copies of; compared, never returned.")
+    ] = 0.0,
+    reason: Annotated[str, typer.Option(help="Why; kept in the log.")] = "",
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a version beside an alias's; `model promote` ends it, forwards or back."""
+    with connect(data) as loopline:
+        moved = loopline.model.rollout(version, alias, canary, shadow, reason)
+    if as_json:
+        emit_json(moved.message)
+    else:
+        console.print(moved.commit.summary)
+
+
+@app.command()
 def download(
     version: Version,
     file: Annotated[str, typer.Argument(help="The file: model.onnx, ...")],

@@ -17,6 +17,7 @@ from loopline.contracts import (
     Commit,
     ModelCommitted,
     ReproductionCommitted,
+    Rollout,
     RunKind,
     catalog,
 )
@@ -79,7 +80,8 @@ class ModelVerbs:
 
         async def build(head: Committed[AliasMoved] | None) -> AliasMoved:
             previous = head.message.target if head else None
-            if previous is not None and previous.digest == target.digest:
+            ends_rollout = head is not None and head.message.HasField("rollout")
+            if previous is not None and previous.digest == target.digest and not ends_rollout:
                 raise Unchanged(f"{alias} is {show_ref(target)} already")
             name = f"{target.name}/{alias}"
             kind = ArtefactKind.ARTEFACT_KIND_ALIAS
@@ -98,6 +100,62 @@ class ModelVerbs:
 
         return await self._session.log.commit(
             catalog.ALIAS_MOVED, build, model=target.name, alias=alias
+        )
+
+    async def rollout(
+        self,
+        version: str,
+        alias: str = "champion",
+        canary: float = 0.0,
+        shadow: float = 0.0,
+        reason: str = "",
+    ) -> Committed[AliasMoved]:
+        """Put a version beside the one that an alias points to; `promote` ends it, either way.
+
+        Args:
+            version: The second version: "catalogue@v3".
+            alias: The alias.
+            canary: Share of the requests that it answers, in [0, 1]; those with the same
+                `sticky_key` parameter get the same version.
+            shadow: Share of the other requests that it gets a copy of, in [0, 1]: its answers are
+                compared, never returned.
+            reason: Why; kept in the log.
+
+        Raises:
+            Rejected: A share is out of its range, or the alias points to that version.
+            NotFound: There is no such version or alias.
+        """
+        validate_name("alias", alias)
+        if not (0 <= canary <= 1 and 0 <= shadow <= 1):
+            raise Rejected(f"shares lie in [0, 1], not {canary} and {shadow}")
+        second = (await self.get(version)).ref
+        name = f"{second.name}/{alias}"
+        run = await self._session.edit(RunKind.RUN_KIND_DEPLOY, name, _as_candidate(second))
+
+        async def build(head: Committed[AliasMoved] | None) -> AliasMoved:
+            if head is None:
+                raise NotFound(f"the model {second.name!r} has no alias {alias!r}", alias=alias)
+            target = head.message.target
+            if target.digest == second.digest:
+                raise Rejected(f"{alias} is {show_ref(second)} already")
+            shares = f"canary {canary:.0%}, shadow {shadow:.0%}"
+            kind = ArtefactKind.ARTEFACT_KIND_ALIAS
+            return AliasMoved(
+                commit=Commit(
+                    artefact=ArtefactRef(kind=kind, name=name, digest=target.digest),
+                    run=run,
+                    summary=f"{show_ref(second)} beside {alias} {show_ref(target)}: {shares}",
+                ),
+                model=target.name,
+                alias=alias,
+                target=target,
+                previous=target,
+                reason=reason or f"rolled out by {self._session.settings.user}",
+                rollout=Rollout(candidate=second, canary=canary, shadow=shadow),
+            )
+
+        return await self._session.log.commit(
+            catalog.ALIAS_MOVED, build, model=second.name, alias=alias
         )
 
     async def reproductions(self, name: str) -> Reproductions:

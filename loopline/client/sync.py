@@ -25,6 +25,7 @@ from loopline.client.aio import AsyncLoopline
 from loopline.client.datasets import Columns, DatasetVersion, DatasetVersions
 from loopline.client.evaluations import EvaluationVersions
 from loopline.client.flows import FlowVersion
+from loopline.client.folders import Imported
 from loopline.client.jobs import Json, JsonList
 from loopline.client.models import Aliases, ModelVersion, ModelVersions, Reproductions
 from loopline.client.portal import Portal
@@ -166,13 +167,30 @@ class DatasetVerbs:
         """Name a version; a tag can be moved."""
         return self._portal.call(self._client.tag(version, tag))
 
-    def export(self, version: str, folder: Path) -> int:
-        """Write images/, coco.json and items.csv below `folder`; return how many images.
+    def export(self, version: str, folder: Path, *, format: str = "coco") -> int:
+        """Write images, labels in a format and items.csv below `folder`; return how many images.
+
+        Args:
+            version: What to write.
+            folder: New, or empty.
+            format: One of `loopline.formats.registry.FORMATS`.
 
         Raises:
-            Rejected: The folder exists and is not empty.
+            Rejected: The folder exists and is not empty, or there is no such format.
         """
-        return self._portal.call(self._client.export(version, folder))
+        return self._portal.call(self._client.export(version, folder, format=format))
+
+    def import_folder(self, name: str, path: Path, *, format: str = "coco") -> Imported:
+        """Commit the images and labels of a folder (or file) in a format to a dataset.
+
+        An image is the item whose bytes it has; where there is only its name, the item that was
+        imported from such a file. Images that the dataset does not have are added. Labels take the
+        place of those that an item has.
+
+        Raises:
+            Rejected: A file cannot be; nothing is committed then.
+        """
+        return self._portal.call(self._client.import_folder(name, path, format=format))
 
 
 class ModelVerbs:
@@ -203,6 +221,31 @@ class ModelVerbs:
     ) -> Committed[AliasMoved]:
         """Move an alias to a version by hand; moving it back is a rollback."""
         return self._portal.call(self._client.promote(version, alias, reason))
+
+    def rollout(
+        self,
+        version: str,
+        alias: str = "champion",
+        canary: float = 0.0,
+        shadow: float = 0.0,
+        reason: str = "",
+    ) -> Committed[AliasMoved]:
+        """Put a version beside the one that an alias points to; `promote` ends it, either way.
+
+        Args:
+            version: The second version: "catalogue@v3".
+            alias: The alias.
+            canary: Share of the requests that it answers, in [0, 1]; those with the same
+                `sticky_key` parameter get the same version.
+            shadow: Share of the other requests that it gets a copy of, in [0, 1]: its answers are
+                compared, never returned.
+            reason: Why; kept in the log.
+
+        Raises:
+            Rejected: A share is out of its range, or the alias points to that version.
+            NotFound: There is no such version or alias.
+        """
+        return self._portal.call(self._client.rollout(version, alias, canary, shadow, reason))
 
     def reproductions(self, name: str) -> Reproductions:
         """Return the attempts to train versions of a model again, newest first."""

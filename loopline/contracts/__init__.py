@@ -48,6 +48,8 @@ from loopline.contracts.model.v1.model_pb2 import (
     ModelFile,
     Preprocessing,
     PromotionDeclined,
+    Rollout,
+    RolloutReported,
     TrainModel,
 )
 from loopline.contracts.model.v1.reproduction_pb2 import (
@@ -119,6 +121,8 @@ __all__ = [
     "QuantizeModel",
     "ReproduceModel",
     "ReproductionCommitted",
+    "Rollout",
+    "RolloutReported",
     "RouteChunk",
     "Run",
     "RunChanged",

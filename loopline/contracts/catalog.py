@@ -393,6 +393,15 @@ PROMOTION_DECLINED = Event(
     (),
     "A promotion rule looked at a model version and did not move the alias.",
 )
+ROLLOUT_REPORTED = Event(
+    "rollout_reported",
+    c.RolloutReported,
+    "loopline.{workspace}.rollout.{model}.reported",
+    Stream.EVENTS,
+    ("inference",),
+    (),
+    "What a second version did beside an alias's target: its share, and how its answers compare.",
+)
 NOTIFICATION_SENT = Event(
     "notification_sent",
     c.NotificationSent,

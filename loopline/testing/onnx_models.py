@@ -21,6 +21,7 @@ from loopline.contracts import (
     ModelCommitted,
     ModelFile,
     Preprocessing,
+    Rollout,
     Run,
     RunKind,
     catalog,
@@ -253,9 +254,12 @@ async def commit_model(
 
 
 async def move_alias(
-    log: CommitLog, target: ArtefactRef, alias: str = "champion"
+    log: CommitLog,
+    target: ArtefactRef,
+    alias: str = "champion",
+    rollout: Rollout | None = None,
 ) -> Committed[AliasMoved]:
-    """Make an alias of the target's model point to it."""
+    """Make an alias of the target's model point to it, perhaps with another version beside it."""
     artefact = ArtefactRef(
         kind=ArtefactKind.ARTEFACT_KIND_ALIAS, name=f"{target.name}/{alias}", digest=target.digest
     )
@@ -264,7 +268,12 @@ async def move_alias(
         after = head.sequence if head else 0
         run = _run(RunKind.RUN_KIND_DEPLOY, f"{target.digest} after {after}")
         return AliasMoved(
-            commit=Commit(artefact=artefact, run=run), model=target.name, alias=alias, target=target
+            commit=Commit(artefact=artefact, run=run),
+            model=target.name,
+            alias=alias,
+            target=target,
+            previous=head.message.target if head else None,
+            rollout=rollout,
         )
 
     return await log.commit(catalog.ALIAS_MOVED, build, model=target.name, alias=alias)

@@ -35,6 +35,7 @@ from services.inference.adapters.committed_models import CommittedModels
 from services.inference.adapters.engine import EngineOptions, OnnxEngine
 from services.inference.adapters.fronts import Fronts
 from services.inference.adapters.repository import ModelRepository
+from services.inference.adapters.rollouts import Rollouts, report_for_ever
 from services.inference.adapters.scheduling import Scheduler
 from services.inference.adapters.servable import Servable
 from services.inference.domain.admission import Limits
@@ -88,6 +89,8 @@ class Inference(Service):
         """Finish open calls, then let the models go."""
         await asyncio.to_thread(self.fronts.stop, self.settings.drain_s)
         await self.aliases.stop()
+        self._reporting.cancel()
+        await asyncio.gather(self._reporting, return_exceptions=True)
         self.repository.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -230,7 +233,11 @@ class Inference(Service):
             image_pixels=settings.image_pixels_max,
             request_timeout_s=settings.request_timeout_s,
         )
-        scheduler = Scheduler(self.repository, self._pool, limits)
+        self.rollouts = Rollouts(self.repository)
+        scheduler = Scheduler(self.repository, self._pool, limits, self.rollouts)
         fronts = Fronts(settings, self.repository, scheduler, self.access, self.clock)
         await asyncio.to_thread(fronts.start)
         self.fronts = fronts
+        self._reporting = asyncio.create_task(
+            report_for_ever(self.rollouts, self.bus, self.agent), name="rollouts"
+        )

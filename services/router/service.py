@@ -108,6 +108,8 @@ class Router(Service):
     @on(catalog.ALIAS_MOVED)
     async def on_alias_moved(self, event: AliasMoved, delivery: Delivery) -> None:
         """Apply the model version to the datasets of every apply rule on the alias."""
+        if event.HasField("previous") and event.previous.digest == event.target.digest:
+            return  # only the share of another version changed
         before = LogAsOf(self.log, delivery.sequence)
         for ref, flow in await before.flows():
             for rule in flow.apply:

@@ -16,6 +16,7 @@ from loopline.store.commits import CommitLog, Committed
 from loopline.store.log_reader import LogReader
 from services.inference.adapters.repository import ModelRepository
 from services.inference.domain.model import AliasTarget, VersionKey
+from services.inference.domain.rollout import Rollout
 
 FIRST_LOADS_S: Final = 30.0
 """How long a start waits for the targets of aliases; slower ones go on in the background."""
@@ -79,4 +80,14 @@ def alias_target(committed: Committed[AliasMoved]) -> AliasTarget:
     """Return where an alias points from a commit on."""
     message = committed.message
     key = VersionKey(message.model, message.target.version)
-    return AliasTarget(message.model, message.alias, key, message.target.digest, committed.sequence)
+    rollout = None
+    if message.HasField("rollout"):
+        second = message.rollout.candidate
+        rollout = Rollout(
+            VersionKey(message.model, second.version),
+            second.digest,
+            message.rollout.canary,
+            message.rollout.shadow,
+        )
+    digest = message.target.digest
+    return AliasTarget(message.model, message.alias, key, digest, committed.sequence, rollout)

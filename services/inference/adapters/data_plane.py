@@ -155,7 +155,12 @@ class DataPlane:
             return payload_of(request.inputs, servable.model, servable.signature, limit)
 
         job = self._scheduler.start(
-            request.model, request.version, payload, priority=request.priority, here=here
+            request.model,
+            request.version,
+            payload,
+            priority=request.priority,
+            here=here,
+            key=request.sticky_key,
         )
         return Ticket(request, outputs, job, self._clock, self.memory_of(visitor))
 

@@ -42,7 +42,7 @@ FIELDS: Final[Mapping[str, str]] = {
     BYTES: "bytes_contents",
 }
 """Where typed elements are, by datatype; FP16 and BF16 have no field: they travel raw."""
-PRIORITY, TIMEOUT = "priority", "timeout"
+PRIORITY, TIMEOUT, STICKY_KEY = "priority", "timeout", "sticky_key"
 REGION, REGION_SIZE, REGION_OFFSET = (
     "shared_memory_region",
     "shared_memory_byte_size",
@@ -125,6 +125,11 @@ class InferRequest:
         _ = self.priority, self.timeout_s
 
     @property
+    def sticky_key(self) -> str:
+        """Requests of one key get one version while another is rolled out; "" says nothing."""
+        return str(self.parameters.get(STICKY_KEY, ""))
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs it asks for."""
         return tuple(output.name for output in self.wanted)
@@ -163,7 +168,8 @@ def decode_request(data: bytes, memory: Memory | None = None) -> InferRequest:
         message = service_pb2.ModelInferRequest.FromString(parts[0] if parts else data)
     except DecodeError as error:
         raise Rejected(f"not a ModelInferRequest: {error}") from error
-    contents: Sequence[Buffer] = parts[1] if parts else message.raw_input_contents
+    # Those that protobuf found come before those the scanner did: it may meet a tag spelt longer.
+    contents: Sequence[Buffer] = [*message.raw_input_contents, *(parts[1] if parts else ())]
     raw = iter(contents)
     is_raw = bool(contents)
     inputs = tuple(_input(tensor, raw if is_raw else None, memory) for tensor in message.inputs)

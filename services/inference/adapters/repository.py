@@ -87,7 +87,7 @@ class ModelRepository:
         self._lock = threading.Lock()
         self._loaded: OrderedDict[VersionKey, Servable] = OrderedDict()  # least recently used first
         self._wanted: dict[tuple[str, str], AliasTarget] = {}  # where each alias points by the log
-        self._served: dict[tuple[str, str], VersionKey] = {}  # where it points for requests
+        self._served: dict[tuple[str, str], AliasTarget] = {}  # where it points for requests
         self._following: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._loading: dict[VersionKey, asyncio.Task[Servable]] = {}
         self._failures: OrderedDict[VersionKey, tuple[float, LooplineError]] = OrderedDict()
@@ -175,9 +175,9 @@ class ModelRepository:
         if version.isdecimal() and len(version) < 19:
             return VersionKey(name, int(version))
         alias = version or CHAMPION
-        key = self._served.get((name, alias))
-        if key is not None:
-            return key
+        served = self._served.get((name, alias))
+        if served is not None:
+            return served.key
         wanted = self._wanted.get((name, alias))
         if wanted is None:
             raise NotFound(
@@ -186,6 +186,14 @@ class ModelRepository:
         failure = self._failures.get(wanted.key)
         reason = f"cannot be loaded: {failure[1].message}" if failure else "is being loaded"
         raise Transient(f"{wanted.key}, the {alias} of {name}, {reason}")
+
+    def target(self, name: str, alias: str) -> AliasTarget | None:
+        """Return where an alias points for requests now; None where it points nowhere yet."""
+        return self._served.get((name, alias))
+
+    def targets(self) -> list[AliasTarget]:
+        """Return where all aliases point for requests now."""
+        return list(self._served.values())
 
     def resident(self, key: VersionKey) -> Servable | None:
         """Return a loaded version and count it as used, or None."""
@@ -258,7 +266,8 @@ class ModelRepository:
             except LooplineError as error:
                 log.warning("alias_target_unusable", alias="/".join(alias), reason=error.message)
                 return
-        self._served[alias] = target.key
+        await self._load_second(target)
+        self._served[alias] = target
         self._held.discard(target.model)
         log.info(
             "alias_followed",
@@ -266,6 +275,15 @@ class ModelRepository:
             version=target.key.version,
             digest=target.digest,
         )
+
+    async def _load_second(self, target: AliasTarget) -> None:
+        """Load a rollout's version; the target serves without it where that fails."""
+        if target.rollout is None:
+            return
+        try:
+            await self.load(target.rollout.key, target.rollout.digest)
+        except LooplineError as error:
+            log.warning("rollout_not_loaded", version=str(target.rollout.key), reason=error.message)
 
     async def _load(self, key: VersionKey) -> Servable:
         try:
@@ -289,6 +307,7 @@ class ModelRepository:
         """Put a servable into its place, and retire what the budget has no room for."""
         key = servable.model.key
         pinned = {target.key for target in self._wanted.values()}
+        pinned |= {t.rollout.key for t in self._wanted.values() if t.rollout is not None}
         with self._lock:
             self._loaded[key] = servable
             residents = [Resident(k, s.engine.size_bytes) for k, s in self._loaded.items()]

@@ -16,6 +16,7 @@ from loopline.vision.geometry import Placement
 from services.inference.adapters.batching import ClosedError, Inferred
 from services.inference.adapters.preprocessing import Preparation, Prepared
 from services.inference.adapters.repository import ModelRepository
+from services.inference.adapters.rollouts import SHADOW_PRIORITY, Followed, Rollouts
 from services.inference.adapters.servable import Servable
 from services.inference.adapters.statistics import RequestTimes
 from services.inference.domain.admission import Exhausted, Limits, Retired
@@ -75,10 +76,18 @@ class Scheduler:
         repository: Where model versions are.
         pool: Decodes.
         limits: What a request may be.
+        rollouts: Second versions that get a share of the requests.
     """
 
-    def __init__(self, repository: ModelRepository, pool: Executor, limits: Limits) -> None:
+    def __init__(
+        self,
+        repository: ModelRepository,
+        pool: Executor,
+        limits: Limits,
+        rollouts: Rollouts | None = None,
+    ) -> None:
         self._repository = repository
+        self._rollouts = rollouts or Rollouts(repository)
         self._pool = pool
         self.limits = limits
 
@@ -91,6 +100,7 @@ class Scheduler:
         tolerant: bool = False,
         priority: int = 0,
         here: bool = False,
+        key: str = "",
     ) -> Job:
         """Start a request. Blocks while its model version loads: never call it on the event loop.
 
@@ -101,6 +111,7 @@ class Scheduler:
             tolerant: Answer the images beside a bad one; otherwise one bad image fails the request.
             priority: See `queueing.DEFAULT_PRIORITY`.
             here: Whether the caller may be held up, so that it may run the request itself.
+            key: Requests of one key get one version while another one is rolled out.
 
         Raises:
             NotFound: There is no such model or version.
@@ -108,12 +119,18 @@ class Scheduler:
             Exhausted: Too much waits for the model already.
             Transient: The version cannot be loaded now.
         """
+        followed = self._rollouts.of(name, version)
+        if followed is not None:
+            version = self._rollouts.version(followed, version, key)
         for attempt in range(FIND_ATTEMPTS):
             started_ns = time.perf_counter_ns()
             servable = self._repository.find(name, version)
             try:
                 job = Job(servable, 0, tolerant, started_ns, priority=priority, here=here)
-                return self._start(job, payload_for(servable))
+                payload = payload_for(servable)
+                if followed is None or servable.model.key == followed.rollout.key:
+                    return self._start(job, payload)
+                return self._start_both(followed, job, payload)
             except Retired:
                 if attempt == FIND_ATTEMPTS - 1:
                     raise
@@ -121,6 +138,21 @@ class Scheduler:
                 servable.statistics.failed(time.perf_counter_ns() - started_ns)
                 raise
         raise AssertionError("unreachable")
+
+    def _start_both(self, followed: Followed, job: Job, payload: Payload) -> Job:
+        """Start a request and, where it is to get one, a copy for the second version."""
+        second = self._rollouts.shadow(followed)
+        self._start(job, payload)
+        if second is None:
+            return job
+        copy = Job(second, 0, job.tolerant, job.started_ns, priority=SHADOW_PRIORITY)
+        try:
+            self._start(copy, payload)
+        except LooplineError:  # it has enough to do, or is gone
+            followed.tally.add("shadow_dropped")
+        else:
+            self._rollouts.compare(followed, job.servable.model.task, job.future, copy.future)
+        return job
 
     def _start(self, job: Job, payload: Payload) -> Job:
         admission, job.images = job.servable.admission, payload.count

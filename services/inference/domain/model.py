@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from services.inference.domain.rollout import Rollout
 
 INPUT = "image"
 PROBABILITIES, CLASS, CONFIDENCE = "probabilities", "class", "confidence"
@@ -117,6 +121,7 @@ class AliasTarget:
         key: The version it points to.
         digest: That version's digest.
         sequence: Stream sequence of the commit that says so; a higher one is newer.
+        rollout: A second version that gets a share of the requests; None for none.
     """
 
     model: str
@@ -124,3 +129,4 @@ class AliasTarget:
     key: VersionKey
     digest: str
     sequence: int
+    rollout: Rollout | None = None

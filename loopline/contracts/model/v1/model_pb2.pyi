@@ -95,21 +95,56 @@ class ModelCommitted(_message.Message):
     evaluations: _containers.RepeatedCompositeFieldContainer[Evaluation]
     def __init__(self, commit: _Optional[_Union[_lineage_pb2.Commit, _Mapping]] = ..., task: _Optional[str] = ..., recipe: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., preprocessing: _Optional[_Union[Preprocessing, _Mapping]] = ..., files: _Optional[_Iterable[_Union[ModelFile, _Mapping]]] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ...) -> None: ...
 
+class Rollout(_message.Message):
+    __slots__ = ("candidate", "canary", "shadow")
+    CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    candidate: _lineage_pb2.ArtefactRef
+    canary: float
+    shadow: float
+    def __init__(self, candidate: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., canary: _Optional[float] = ..., shadow: _Optional[float] = ...) -> None: ...
+
+class RolloutReported(_message.Message):
+    __slots__ = ("model", "alias", "target", "rollout", "counts", "agent")
+    class CountsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    alias: str
+    target: _lineage_pb2.ArtefactRef
+    rollout: Rollout
+    counts: _containers.ScalarMap[str, int]
+    agent: _lineage_pb2.Agent
+    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., target: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., rollout: _Optional[_Union[Rollout, _Mapping]] = ..., counts: _Optional[_Mapping[str, int]] = ..., agent: _Optional[_Union[_lineage_pb2.Agent, _Mapping]] = ...) -> None: ...
+
 class AliasMoved(_message.Message):
-    __slots__ = ("commit", "model", "alias", "target", "previous", "reason")
+    __slots__ = ("commit", "model", "alias", "target", "previous", "reason", "rollout")
     COMMIT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     commit: _lineage_pb2.Commit
     model: str
     alias: str
     target: _lineage_pb2.ArtefactRef
     previous: _lineage_pb2.ArtefactRef
     reason: str
-    def __init__(self, commit: _Optional[_Union[_lineage_pb2.Commit, _Mapping]] = ..., model: _Optional[str] = ..., alias: _Optional[str] = ..., target: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., previous: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    rollout: Rollout
+    def __init__(self, commit: _Optional[_Union[_lineage_pb2.Commit, _Mapping]] = ..., model: _Optional[str] = ..., alias: _Optional[str] = ..., target: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., previous: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., reason: _Optional[str] = ..., rollout: _Optional[_Union[Rollout, _Mapping]] = ...) -> None: ...
 
 class PromotionDeclined(_message.Message):
     __slots__ = ("candidate", "champion", "alias", "reason", "flow")
