@@ -16,7 +16,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from loopline.errors import LooplineError
-from services.inference.adapters import process_tuning
 from services.inference.adapters.calls import Calls
 from services.inference.adapters.control_plane import ControlPlane
 from services.inference.adapters.data_plane import DataPlane
@@ -81,7 +80,6 @@ class GrpcServer:
     ) -> None:
         self._gate = gate
         self._health = health.HealthServicer()
-        process_tuning.poll_in_callers()
         self._threads = ThreadPoolExecutor(options.threads, thread_name_prefix="grpc")
         self._streams = Streams(plane, gate.quotas, options.streams)
         self._server = grpc.server(

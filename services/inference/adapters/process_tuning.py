@@ -39,6 +39,6 @@ def poll_in_callers() -> None:
 
     grpcio's newer listener hands each event to a pool of its own threads, which costs a change of
     threads per read; on a server whose handlers wait anyway that is a third of a small call. Must
-    be called before gRPC starts. Whoever sets the variable decides.
+    be called before gRPC is imported. Whoever sets the variable decides.
     """
     os.environ.setdefault(_GRPC_EXPERIMENTS, "-event_engine_listener")
