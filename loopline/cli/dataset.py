@@ -98,17 +98,45 @@ def tag(
         _show([loopline.dataset.tag(version, name)], "tagged", as_json)
 
 
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format", help="coco, yolo, yolo-segment, voc, supervisely, cvat or label-studio."
+    ),
+]
+
+
 @app.command()
 def export(
     version: Version,
     folder: Annotated[Path, typer.Argument(help="An empty or new folder.")],
+    format_: Format = "coco",
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a version's images, labels as COCO, and a table of its items."""
+    """Write a version's images, their labels in a format, and a table of its items."""
     with connect(data) as loopline:
-        count = loopline.dataset.export(version, folder)
+        count = loopline.dataset.export(version, folder, format=format_)
     if as_json:
-        emit_json({"images": count, "folder": folder})
+        emit_json({"images": count, "folder": folder, "format": format_})
     else:
         console.print(f"{count} images in {folder}")
+
+
+@app.command("import")
+def import_folder(
+    name: Annotated[str, typer.Argument(help="The dataset.")],
+    path: Annotated[Path, typer.Argument(help="A folder, or a file of labels.")],
+    format_: Format = "coco",
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Commit the images and labels of a folder to a dataset."""
+    with connect(data) as loopline:
+        found = loopline.dataset.import_folder(name, path, format=format_)
+    if as_json:
+        emit_json({"added": found.added, "labeled": found.labeled, "missing": found.missing})
+        return
+    console.print(f"{found.labeled} items labeled, {found.added} added")
+    if found.missing:
+        console.print(f"not found, and left out: {', '.join(found.missing)}")

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from loopline.client.coco import coco_document
+from loopline.client.folders import FolderReader, Imported, export_folder
 from loopline.client.refs import parse_ref, show_ref
 from loopline.client.session import Session
 from loopline.contracts import ArtefactKind, ArtefactRef, DatasetCommitted, RunKind, catalog
-from loopline.digests import canonical_json
 from loopline.errors import NotFound, Rejected
+from loopline.formats.registry import find_format
+from loopline.names import validate_name
 from loopline.store.commits import Committed
 from loopline.store.items import Item
 from loopline.store.objects import Area
 from loopline.store.trees import Diff
-
-EXPORT_PAGE = 256  # images read at a time
-EXTENSIONS = {
-    "image/jpeg": ".jpg",
-    "image/png": ".png",
-    "image/webp": ".webp",
-    "image/bmp": ".bmp",
-    "image/tiff": ".tif",
-    "image/gif": ".gif",
-}
 
 DatasetVersion = Committed[DatasetCommitted]
 DatasetVersions = list[DatasetVersion]  # within the class, `list` is the method
@@ -84,24 +74,59 @@ class DatasetVerbs:
         )
         return await self._session.datasets.tag(target.ref.name, tag, target.ref, run=run)
 
-    async def export(self, version: str, folder: Path) -> int:
-        """Write images/, coco.json and items.csv below `folder`; return how many images.
+    async def export(self, version: str, folder: Path, *, format: str = "coco") -> int:
+        """Write images, labels in a format and items.csv below `folder`; return how many images.
+
+        Args:
+            version: What to write.
+            folder: New, or empty.
+            format: One of `loopline.formats.registry.FORMATS`.
 
         Raises:
-            Rejected: The folder exists and is not empty.
+            Rejected: The folder exists and is not empty, or there is no such format.
         """
-        await asyncio.to_thread(_prepare, folder)
+        made = find_format(format)
         committed = await self.get(version)
-        images = folder / "images"
-        items = [item async for item in self.items(version)]
-        for start in range(0, len(items), EXPORT_PAGE):
-            page = items[start : start + EXPORT_PAGE]
-            blobs = await self._session.objects.get_many(Area.ASSETS, [i.asset for i in page])
-            await asyncio.to_thread(_write_images, images, page, blobs)
-        document = coco_document(items, list(committed.message.classes), file_name)
-        await asyncio.to_thread((folder / "coco.json").write_bytes, canonical_json(document))
-        await asyncio.to_thread(_write_csv, folder / "items.csv", items)
-        return len(items)
+        await asyncio.to_thread(_prepare, folder)
+        classes = list(committed.message.classes)
+        objects, items = self._session.objects, self.items(version)
+        return await export_folder(items, objects, folder, made, classes)
+
+    async def import_folder(self, name: str, path: Path, *, format: str = "coco") -> Imported:
+        """Commit the images and labels of a folder (or file) in a format to a dataset.
+
+        An image is the item whose bytes it has; where there is only its name, the item that was
+        imported from such a file. Images that the dataset does not have are added. Labels take the
+        place of those that an item has.
+
+        Raises:
+            Rejected: A file cannot be; nothing is committed then.
+        """
+        made, session = find_format(format), self._session
+        validate_name("dataset", name)
+        head = await session.datasets.head(name)
+        known = {item.asset: item async for item in self.items(name)} if head else {}
+        run = await session.edit(RunKind.RUN_KIND_IMPORT, name, folder=path.name, format=format)
+        reader = FolderReader(path, made, known, f"import:{run.id}")
+        pages, changed, added = reader.pages(), list[Item](), 0
+        while page := await asyncio.to_thread(next, pages, None):
+            new = [data for _, data in page if data is not None]
+            await session.objects.put_many(Area.ASSETS, new)
+            changed += [item for item, _ in page]
+            added += len(new)
+        found = Imported(added, sum(i.labeled for i in changed), tuple(reader.missing[:100]))
+        if changed:
+            before = list(head.message.classes) if head else []
+            used = dict.fromkeys(shape.class_name for i in changed for shape in i.shapes)
+            await session.datasets.commit_changes(
+                name,
+                changed,
+                run=run,
+                summary=f"{found.labeled} items labeled, {added} added from {path.name} ({format})",
+                classes=[*before, *(c for c in used if c not in before)],
+                base=head,
+            )
+        return found
 
     async def _resolve(self, version: str) -> ArtefactRef:
         ref, tag = parse_ref(version, ArtefactKind.ARTEFACT_KIND_DATASET)
@@ -120,26 +145,7 @@ def _as_input(ref: ArtefactRef) -> ArtefactRef:
     return taken
 
 
-def file_name(item: Item) -> str:
-    """Return the name an item's image is exported under."""
-    return item.asset + EXTENSIONS.get(item.media_type, ".img")
-
-
 def _prepare(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise Rejected(f"{folder} is not empty", folder=str(folder))
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-
-
-def _write_images(folder: Path, items: list[Item], blobs: list[bytes]) -> None:
-    for item, data in zip(items, blobs, strict=True):
-        (folder / file_name(item)).write_bytes(data)
-
-
-def _write_csv(path: Path, items: list[Item]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "class", "split", "source"])
-        for item in items:
-            name = item.shapes[0].class_name if item.labeled and item.shapes else ""
-            writer.writerow([file_name(item), name, item.split, item.source])
+    folder.mkdir(parents=True, exist_ok=True)

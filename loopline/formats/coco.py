@@ -31,6 +31,7 @@ from loopline.store.items import Shape
 from loopline.vision import masks
 
 FILE = "coco.json"
+IMAGES = "images"
 WHOLE_IMAGE = "whole_image"
 _IMAGE_KEYS = ("id", "file_name", "width", "height")
 _ROWS_AT_ONCE = 5_000
@@ -41,6 +42,11 @@ Json = dict[str, Any]
 
 BadAnnotation = Callable[[str, str, str], None]
 """Told of an annotation that makes no sense: the image's file name, the annotation's id, why."""
+
+
+def image_path(image: LabeledImage) -> str:
+    """Return where an image's file goes in the folder."""
+    return f"{IMAGES}/{image.file_name}"
 
 
 def read(path: Path, bad: BadAnnotation | None = None) -> Iterator[LabeledImage]:

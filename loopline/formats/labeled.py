@@ -6,9 +6,10 @@ to the formats. Nothing here or in a format holds more than one image's labels i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from loopline.errors import Rejected
 from loopline.store.items import Item, Shape
@@ -69,6 +70,19 @@ def labeled_image(item: Item) -> LabeledImage:
     return LabeledImage(
         name, item.width_px, item.height_px, shapes, item.split, item.tags, item.labeled
     )
+
+
+def files_below(folder: Path, suffix: str = "") -> list[str]:
+    """Return the files below a folder, sorted, relative to it, `/` between folders.
+
+    As texts: a hundred thousand paths would take hundreds of megabytes.
+    """
+    found = []
+    for parent, _, names in os.walk(folder):
+        below = os.path.relpath(parent, folder)
+        prefix = "" if below == "." else below.replace(os.sep, "/") + "/"
+        found += [prefix + name for name in names if name.endswith(suffix)]
+    return sorted(found)
 
 
 def is_whole_image(shape: Shape) -> bool:
