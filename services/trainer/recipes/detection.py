@@ -16,7 +16,7 @@ from loopline.vision.geometry import BORDER
 from loopline.vision.images import UInt8Image
 from loopline.vision.outputs import OUTPUTS
 from services.trainer.domain.evaluation import Judgement
-from services.trainer.domain.examples import Example
+from services.trainer.domain.examples import Annotation, Example
 from services.trainer.recipes.box_targets import centre_targets, padded_boxes
 from services.trainer.recipes.interface import Batch, Draw, Export, Outputs, Recipe, Survey
 from services.trainer.recipes.objects import Objects, objects_of
@@ -90,6 +90,10 @@ class DetectionRecipe(Recipe[DetectionParameters]):
     def load(cls) -> None:
         """See `Recipe`."""
         import timm  # noqa: F401
+
+    def learns(self, annotation: Annotation) -> bool:
+        """See `Recipe`."""
+        return not annotation.is_whole_image
 
     def target(self, example: Example) -> Objects | None:
         """See `Recipe`: a mask or polygon is as good as its box."""

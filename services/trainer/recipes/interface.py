@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from loopline.vision.images import UInt8Image
 from services.trainer.domain.evaluation import Judgement
-from services.trainer.domain.examples import Example
+from services.trainer.domain.examples import Annotation, Example
 from services.trainer.domain.manifest import InputFormat
 from services.trainer.recipes.balance import class_weights
 from services.trainer.recipes.parameters import RecipeParameters
@@ -131,9 +131,14 @@ class Recipe(ABC, Generic[P]):
         side = max(survey.height_px, survey.width_px)
         return min(max(8 * round(side / 8), 40), 128)
 
+    def learns(self, annotation: Annotation) -> bool:
+        """Tell whether something can be learned from an annotation of this kind."""
+        return True
+
     def class_indices(self, example: Example) -> tuple[int, ...]:
-        """Return the classes seen on an image, ascending."""
-        return tuple(i for i, name in enumerate(self.classes) if name in example.class_names)
+        """Return the classes that are learned of an image, ascending."""
+        seen = {a.class_name for a in example.annotations if self.learns(a)}
+        return tuple(i for i, name in enumerate(self.classes) if name in seen)
 
     @classmethod
     def load(cls) -> None:

@@ -15,7 +15,7 @@ from loopline.vision.geometry import BORDER
 from loopline.vision.images import UInt8Image
 from loopline.vision.outputs import OUTPUTS
 from services.trainer.domain.evaluation import Judgement
-from services.trainer.domain.examples import Example
+from services.trainer.domain.examples import Annotation, Example
 from services.trainer.recipes.detection import input_side_px
 from services.trainer.recipes.interface import Batch, Draw, Export, Outputs, Recipe, Survey
 from services.trainer.recipes.objects import CLASSES_MAX, ClassMask
@@ -98,10 +98,13 @@ class SegmentationRecipe(Recipe[SegmentationParameters]):
         """See `Recipe`."""
         import segmentation_models_pytorch  # noqa: F401
 
+    def learns(self, annotation: Annotation) -> bool:
+        """See `Recipe`."""
+        return annotation.polygon is not None or annotation.mask_rle is not None
+
     def target(self, example: Example) -> ClassMask | None:
         """See `Recipe`: boxes alone do not say which pixels."""
-        drawn = [a for a in example.annotations if a.polygon is not None or a.mask_rle is not None]
-        if example.annotations and not drawn:
+        if example.annotations and not any(map(self.learns, example.annotations)):
             return None
         return ClassMask(example, self.input_format, self._index)
 

@@ -11,7 +11,7 @@ import numpy as np
 from loopline.vision.augmentation import Augmenter
 from loopline.vision.images import UInt8Image
 from services.trainer.domain.evaluation import Judgement, judge_classification
-from services.trainer.domain.examples import Example
+from services.trainer.domain.examples import Annotation, Example
 from services.trainer.recipes.interface import (
     Batch,
     Draw,
@@ -56,6 +56,10 @@ class WholeImageRecipe(Recipe[P]):
 
         backbone = getattr(self.parameters, "backbone", "")
         return PixelClassifier(self.build_network(), self.input_format.channels, backbone)
+
+    def learns(self, annotation: Annotation) -> bool:
+        """See `Recipe`."""
+        return annotation.is_whole_image
 
     def backbone(self, model: torch.nn.Module) -> torch.nn.Module | None:
         """See `Recipe`: the network is the subclass's, and has no part of its own by default."""

@@ -7,7 +7,7 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +42,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.assets)
+
+    def lacks(self, classes: Sequence[str]) -> list[str]:
+        """Return the classes of which nothing is learned here."""
+        seen = {index for some in self.classes for index in some}
+        return [name for index, name in enumerate(classes) if index not in seen]
 
     def batches(self, recipe: Recipe[Any]) -> Iterator[Batch]:
         """Yield every image once, in order, with nothing random."""

@@ -69,6 +69,16 @@ def test_labels_of_another_shape_are_refused_and_what_is_needed_is_said(
 
 
 @pytest.mark.parametrize("recipe", QUICK)
+def test_a_class_of_which_nothing_can_be_learned_is_named(recipe: str, tmp_path: Path) -> None:
+    first, *others = placed(split="train")[:2]
+    whole = replace(SHAPES[recipe][0], class_name="mitosis")
+    some = [labeled(first, whole, *first.example.annotations), *others, *placed()]
+    last = trained(recipe, ("mitosis", "nucleus"), some, tmp_path)
+    assert isinstance(last, Failed)
+    assert last.reason.startswith("cells@v1: no label of class 'mitosis' in split 'train' can be")
+
+
+@pytest.mark.parametrize("recipe", QUICK)
 def test_a_class_with_one_object_and_a_split_without_it_are_lived_with(
     recipe: str, tmp_path: Path
 ) -> None:
