@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -140,3 +141,21 @@ def import_folder(
     console.print(f"{found.labeled} items labeled, {found.added} added")
     if found.missing:
         console.print(f"not found, and left out: {', '.join(found.missing)}")
+
+
+@app.command()
+def leaks(version: Version, data: DataDir = None, as_json: AsJson = False) -> None:
+    """Check that no picture is in two splits; the exit status is 1 if one is."""
+    with connect(data) as loopline:
+        found = loopline.dataset.leaks(version)
+    if as_json:
+        emit_json([asdict(leak) for leak in found])
+    else:
+        columns = ("item", "split", "is also", "in split", "because")
+        rows = (
+            (leak.asset[:12], leak.split, leak.other[:12], leak.other_split, leak.reason)
+            for leak in found[:SHOWN_ITEMS]
+        )
+        emit_table(f"{version}: {len(found):,} leaks", columns, rows)
+    if found:
+        raise typer.Exit(1)

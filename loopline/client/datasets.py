@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loopline.client.folders import FolderReader, Imported, export_folder
 from loopline.client.refs import parse_ref, show_ref
@@ -18,9 +19,13 @@ from loopline.store.items import Item
 from loopline.store.objects import Area
 from loopline.store.trees import Diff
 
+if TYPE_CHECKING:  # a client that asks for none needs no numpy
+    from loopline.vision.leaks import Leak
+
 DatasetVersion = Committed[DatasetCommitted]
 DatasetVersions = list[DatasetVersion]  # within the class, `list` is the method
 Columns = list[str]
+Leaks = list["Leak"]
 
 
 class DatasetVerbs:
@@ -56,6 +61,17 @@ class DatasetVerbs:
         datasets = self._session.datasets
         a, b = await self.get(before), await self.get(after)
         return await datasets.trees.diff(await datasets.tree(a), await datasets.tree(b))
+
+    async def leaks(self, version: str) -> Leaks:
+        """Return what two splits of a version have in common: copies, and what was made of them."""
+        from loopline.vision.leaks import Sample, find_leaks  # numpy
+
+        columns = ["asset", "split", "thumbprint", "parent"]
+        samples = [
+            Sample(item.asset, item.split, item.thumbprint, item.parent)
+            async for item in self.items(version, columns)
+        ]
+        return await asyncio.to_thread(find_leaks, samples)
 
     async def restore(self, version: str) -> DatasetVersion:
         """Commit a new version whose items are those of `version`."""

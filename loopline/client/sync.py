@@ -22,7 +22,7 @@ from loopline.client import people as _people
 from loopline.client import runs as _runs
 from loopline.client import storage as _storage
 from loopline.client.aio import AsyncLoopline
-from loopline.client.datasets import Columns, DatasetVersion, DatasetVersions
+from loopline.client.datasets import Columns, DatasetVersion, DatasetVersions, Leaks
 from loopline.client.evaluations import EvaluationVersions
 from loopline.client.flows import FlowVersion
 from loopline.client.folders import Imported
@@ -158,6 +158,10 @@ class DatasetVerbs:
     def diff(self, before: str, after: str) -> Diff[Item]:
         """Return what was added, removed and changed from one version to another."""
         return self._portal.call(self._client.diff(before, after))
+
+    def leaks(self, version: str) -> Leaks:
+        """Return what two splits of a version have in common: copies, and what was made of them."""
+        return self._portal.call(self._client.leaks(version))
 
     def restore(self, version: str) -> DatasetVersion:
         """Commit a new version whose items are those of `version`."""

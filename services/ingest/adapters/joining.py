@@ -21,6 +21,7 @@ from services.ingest.adapters import provenance
 from services.ingest.domain.decision import (
     Decision,
     Head,
+    Repeat,
     Unique,
     decide,
     merged,
@@ -114,34 +115,42 @@ class Joiner:
 
 async def _repeats(
     plan: Plan, fresh: Sequence[Arrival], tree: Tree[Item] | None
-) -> Mapping[str, str]:
-    """Return the images that show the same as another: asset to the asset or key that stays."""
-    rules = plan.request.rules
-    if not rules.drop_near_duplicates or not fresh:
+) -> Mapping[str, Repeat]:
+    """Return the images that show the same as another, by asset, with the image that stays.
+
+    Asked for even where they are kept: they must not be divided between splits.
+    """
+    if not fresh:
         return {}
     thumbprints = stack([arrival.thumbprint for arrival in fresh])
-    newcomers = await asyncio.to_thread(Newcomers, thumbprints, rules.near_duplicate_bits)
-    ids, known, known_thumbprints = await _known(newcomers, tree)
-    repeats = await asyncio.to_thread(newcomers.repeats, known, known_thumbprints)
-    return {
-        fresh[new].asset: fresh[earlier].key if earlier >= 0 else ids[-1 - earlier]
-        for new, earlier in repeats.items()
-    }
+    bits = plan.request.rules.near_duplicate_bits
+    newcomers = await asyncio.to_thread(Newcomers, thumbprints, bits)
+    known, candidates = await _known(newcomers, tree)
+    prints = {place: item.thumbprint for place, item in known.items()}
+    repeats = await asyncio.to_thread(newcomers.repeats, candidates, prints)
+
+    def of(earlier: int) -> Repeat:
+        if earlier >= 0:
+            return Repeat(fresh[earlier].key, fresh[earlier].asset)
+        item = known[-1 - earlier]
+        return Repeat(item.asset, item.asset, item.split)
+
+    return {fresh[new].asset: of(earlier) for new, earlier in repeats.items()}
 
 
 async def _known(
     newcomers: Newcomers, tree: Tree[Item] | None
-) -> tuple[list[str], Candidates | None, dict[int, bytes]]:
-    """Return the dataset's assets, which of them are candidates, and the thumbprints of those."""
+) -> tuple[dict[int, Item], Candidates | None]:
+    """Return the dataset's items that are candidates, by the place that the candidates name."""
     if tree is None:
-        return [], None, {}
+        return {}, None
     table = await tree.table(["asset", "phash"])
     ids: list[str] = table.column("asset").to_pylist()
     hashes = table.column("phash").to_numpy().astype(np.uint64)
     known = await asyncio.to_thread(newcomers.like, hashes)
     places = np.unique(known.earlier).tolist()
     items = await tree.get([ids[place] for place in places])
-    return ids, known, {place: items[ids[place]].thumbprint for place in places}
+    return {place: items[ids[place]] for place in places}, known
 
 
 def _summary(plan: Plan, decision: Decision) -> str:

@@ -20,7 +20,7 @@ from loopline.vision import masks
 from services.ingest.domain.drops import Drop, Reason
 from services.ingest.domain.labels import Box, KnownLabels, KnownShape, LabelProblem
 from services.ingest.domain.plan import Arrival, Findings, Plan
-from services.ingest.domain.splits import assign_split
+from services.ingest.domain.splits import NONE, Newcomer, assign_splits
 
 EDGE_TOLERANCE_PX: Final = 1.0
 """By how much a box may stick out of its image through rounding; it is cut to the image then."""
@@ -42,6 +42,31 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """What an image shows the same picture as.
+
+    Args:
+        shown: For people: its key, or its asset if it is there already.
+        asset: Its asset.
+        split: Its split, if it is there already; None if it arrives too.
+    """
+
+    shown: str
+    asset: str
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Two images that show the same picture, and are in two splits because the labels say so."""
+
+    key: str
+    split: str
+    like: str
+    like_split: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unique:
     """The images that arrived, each once, in the order in which they take precedence."""
 
@@ -59,6 +84,7 @@ class Decision:
         classes: The dataset's classes from now on.
         drops: Every object that became no item, by key.
         problems: Every row of the labels that was left out.
+        leaks: Images that show the same in two splits.
         counts: "listed", "added", "known", "labeled", "dropped", "dropped:<reason>", ...
     """
 
@@ -66,6 +92,7 @@ class Decision:
     classes: tuple[str, ...]
     drops: tuple[Drop, ...]
     problems: tuple[LabelProblem, ...]
+    leaks: tuple[Leak, ...]
     counts: dict[str, int]
 
     def report(self, plan: Plan) -> bytes:
@@ -78,6 +105,7 @@ class Decision:
                 "counts": self.counts,
                 "drops": [asdict(drop) for drop in self.drops],
                 "labels": [asdict(problem) for problem in self.problems],
+                "leaks": [asdict(leak) for leak in self.leaks],
             }
         )
 
@@ -127,7 +155,7 @@ def decide(
     findings: Findings,
     unique: Unique,
     head: Head,
-    repeats: Mapping[str, str],
+    repeats: Mapping[str, Repeat],
 ) -> Decision:
     """Decide what the import commits.
 
@@ -136,39 +164,42 @@ def decide(
         findings: What its slices found.
         unique: Its images without copies.
         head: The dataset before.
-        repeats: Of images that show the same as another: asset to the key or asset that stays.
+        repeats: Of images that show the same as another: asset to the image that stays.
 
     Raises:
         Rejected: See `allowed_classes`.
     """
     allowed = allowed_classes(plan.request.classes, head.classes)
     known = head.items or {}
-    test_is_open = not plan.test_is_given and not head.has_test_split
     items: list[Item] = []
     drops = [*findings.drops, *unique.drops]
     problems = [*plan.problems, *unique.problems]
     counts = Counter({"listed": plan.objects, "added": 0, "known": 0, "labeled": 0})
     for arrival in unique.arrivals:
-        if arrival.asset in repeats:
-            drops.append(
-                Drop(arrival.key, Reason.NEAR_DUPLICATE, "the same picture", repeats[arrival.asset])
-            )
+        repeat = repeats.get(arrival.asset)
+        if repeat is not None and plan.request.rules.drop_near_duplicates:
+            drop = Drop(arrival.key, Reason.NEAR_DUPLICATE, "the same picture", repeat.shown)
+            drops.append(drop)
             continue
         before = known.get(arrival.asset)
-        item, bad = _item(plan, arrival, before, allowed, test_is_open=test_is_open)
+        item, bad = _item(plan, arrival, before, allowed)
         problems += bad
         counts["known" if before else "added"] += 1
         if item != before:
             items.append(item)
             counts["labeled"] += item.labeled
+    items = _with_splits(plan, items, head, repeats)
+    leaks = _leaks(unique.arrivals, items, repeats)
     counts["dropped"] = len(drops)
     counts.update(f"dropped:{drop.reason}" for drop in drops)
     counts["label_problems"] = len(problems)
+    counts["leaks"] = len(leaks)
     return Decision(
         items=tuple(items),
         classes=allowed or _classes(items),
         drops=tuple(sorted(drops, key=lambda d: d.key)),
         problems=tuple(sorted(problems, key=lambda p: (p.line, p.file, p.reason))),
+        leaks=leaks,
         counts=dict(sorted(counts.items())),
     )
 
@@ -198,10 +229,11 @@ def _item(
     arrival: Arrival,
     before: Item | None,
     allowed: tuple[str, ...] | None,
-    *,
-    test_is_open: bool,
 ) -> tuple[Item, list[LabelProblem]]:
-    """Return the item of an arrival: a new one, or the one before with labels it did not have."""
+    """Return the item of an arrival: a new one, or the one before with labels it did not have.
+
+    A new one has the split that its labels name, else none yet.
+    """
     labels = arrival.labels or KnownLabels()
     if before is not None and (before.labeled or not labels.say_something):
         return before, []  # what people corrected since stays
@@ -217,11 +249,49 @@ def _item(
         phash=arrival.phash,
         thumbprint=arrival.thumbprint,
     )
-    is_open = test_is_open and labeled and before is None
     split = labels.split or item.split
-    split = split or assign_split(arrival.asset, plan.request.shares, test_is_open=is_open)
     tags = item.tags or labels.tags
     return replace(item, split=split, labeled=labeled, shapes=shapes, tags=tags), problems
+
+
+def _with_splits(
+    plan: Plan, items: Sequence[Item], head: Head, repeats: Mapping[str, Repeat]
+) -> list[Item]:
+    """Give every new item a split that the labels give none."""
+    known = head.items or {}
+    named = {item.asset: item.split for item in items if item.split}
+    newcomers = []
+    for item in items:
+        if item.split or item.asset in known:
+            continue
+        repeat = repeats.get(item.asset)
+        split = None if repeat is None else repeat.split or named.get(repeat.asset)
+        classes = tuple(sorted({shape.class_name for shape in item.shapes}))
+        like = repeat.asset if repeat else ""
+        newcomers.append(Newcomer(item.asset, classes, item.labeled, like, split))
+    splits = assign_splits(
+        newcomers,
+        plan.request.shares,
+        test_is_open=not plan.test_is_given and not head.has_test_split,
+    )
+    return [replace(i, split=splits[i.asset]) if i.asset in splits else i for i in items]
+
+
+def _leaks(
+    arrivals: Iterable[Arrival], items: Iterable[Item], repeats: Mapping[str, Repeat]
+) -> tuple[Leak, ...]:
+    """Return the items that show the same as another, which is in another split."""
+    splits = {item.asset: item.split for item in items}
+    found = []
+    for arrival in arrivals:
+        repeat = repeats.get(arrival.asset)
+        if repeat is None or not splits.get(arrival.asset):
+            continue
+        split = splits[arrival.asset]
+        other = splits.get(repeat.asset, NONE) if repeat.split is None else repeat.split
+        if other not in (split, NONE):
+            found.append(Leak(arrival.key, split, repeat.shown, other))
+    return tuple(sorted(found, key=lambda leak: leak.key))
 
 
 def _shapes(

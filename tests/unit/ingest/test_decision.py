@@ -14,6 +14,7 @@ from loopline.store.items import Item, Shape
 from services.ingest.domain.decision import (
     Decision,
     Head,
+    Repeat,
     allowed_classes,
     decide,
     merged,
@@ -41,7 +42,7 @@ def labeled(class_name: str, box: Box | None = None, **fields: Any) -> KnownLabe
 def decided(
     *arrivals: Arrival,
     head: Head = NEW,
-    repeats: dict[str, str] | None = None,
+    repeats: dict[str, Repeat] | None = None,
     plan: Plan = FREE,
 ) -> Decision:
     findings = merged([Findings(arrivals, ())])
@@ -143,7 +144,7 @@ def test_command_may_add_classes_but_not_take_any_away() -> None:
 
 def test_near_duplicate_is_dropped_with_what_it_repeats() -> None:
     first, second = arrival("a.png"), arrival("b.png")
-    decision = decided(first, second, repeats={second.asset: "a.png"})
+    decision = decided(first, second, repeats={second.asset: Repeat("a.png", first.asset)})
     assert [item.asset for item in decision.items] == [first.asset]
     assert decision.drops == (Drop("b.png", Reason.NEAR_DUPLICATE, "the same picture", "a.png"),)
 
@@ -215,4 +216,46 @@ def test_counts_add_up() -> None:
         "dropped": 1,
         "dropped:exact_duplicate": 1,
         "label_problems": 0,
+        "leaks": 0,
     }
+
+
+KEEPING = replace(
+    FREE,
+    request=replace(FREE.request, rules=replace(FREE.request.rules, drop_near_duplicates=False)),
+)
+
+
+def test_look_alikes_that_are_kept_are_in_one_split() -> None:
+    arrivals = [arrival(f"{n:03}.png", labels=labeled("bag")) for n in range(200)]
+    repeats = {
+        one.asset: Repeat(arrivals[n - 1].key, arrivals[n - 1].asset)
+        for n, one in enumerate(arrivals)
+        if n % 2
+    }
+    decision = decided(*arrivals, repeats=repeats, plan=KEEPING)
+    splits = {item.asset: item.split for item in decision.items}
+    assert len(splits) == 200
+    assert all(splits[asset] == splits[repeat.asset] for asset, repeat in repeats.items())
+    assert set(splits.values()) == {"train", "val", "test"}
+    assert decision.leaks == ()
+
+
+def test_what_looks_like_a_frozen_test_item_is_in_no_split() -> None:
+    one = arrival("a.png", labels=labeled("bag"))
+    there = Repeat("f" * 64, "f" * 64, "test")
+    decision = decided(
+        one, repeats={one.asset: there}, plan=KEEPING, head=Head(has_test_split=True)
+    )
+    assert [item.split for item in decision.items] == [""]
+
+
+def test_splits_that_the_labels_give_may_leak_and_the_report_says_so() -> None:
+    tested = arrival("a.png", labels=labeled("bag", split="test"))
+    trained = arrival("b.png", labels=labeled("bag", split="train"))
+    repeats = {trained.asset: Repeat("a.png", tested.asset)}
+    decision = decided(tested, trained, repeats=repeats, plan=KEEPING)
+    assert decision.counts["leaks"] == 1
+    [leak] = decision.leaks
+    assert (leak.key, leak.split, leak.like, leak.like_split) == ("b.png", "train", "a.png", "test")
+    assert b'"leaks":[{"key":"b.png"' in decision.report(KEEPING)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from loopline.demo import planting
+from loopline.vision import hash_index
 from loopline.vision.duplicates import Newcomers
 from loopline.vision.hash_index import HashIndex
 from loopline.vision.perceptual import (
@@ -24,7 +25,6 @@ from loopline.vision.perceptual import (
     shifted_hashes,
     stack,
 )
-from services.ingest.domain import hash_index
 from tests.unit.ingest.shop import pictures, pixels
 
 BITS = 6
