@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ from loopline.contracts.catalog import DEFAULT_POOL
 
 if TYPE_CHECKING:  # imported by the commands that need them: `--help` stays quick
     from loopline.client.session import CommandResult
+    from loopline.contracts.inference.v1.predict_pb2 import ImagePrediction
 
 
 def register(app: typer.Typer) -> None:
@@ -135,8 +137,17 @@ def predict(
     if as_json:
         emit_json(answer)
         return
-    rows = (
-        (path, p.error or p.class_name, "" if p.error else f"{p.confidence:.3f}")
-        for path, p in zip(images, answer.predictions, strict=True)
-    )
-    emit_table(f"{show_ref(answer.model)}", ("image", "class", "confidence"), rows)
+    rows = ((path, *_found(p)) for path, p in zip(images, answer.predictions, strict=True))
+    emit_table(f"{show_ref(answer.model)}", ("image", "found", "confidence"), rows)
+
+
+def _found(prediction: ImagePrediction) -> tuple[str, str]:
+    """Return what was found in an image, and how sure the model is of the surest of it."""
+    if prediction.error:
+        return prediction.error, ""
+    if prediction.class_name:
+        return prediction.class_name, f"{prediction.confidence:.3f}"
+    counts = Counter(shape.class_name for shape in prediction.shapes)
+    surest = max((shape.confidence for shape in prediction.shapes), default=0.0)
+    found = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    return found or "nothing", f"{surest:.3f}" if found else ""

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-import grpc
-
+from loopline.client import inference
 from loopline.client.refs import parse_ref, show_ref
 from loopline.client.session import Session
 from loopline.contracts import (
@@ -21,14 +20,11 @@ from loopline.contracts import (
     RunKind,
     catalog,
 )
-from loopline.contracts.inference.v1 import predict_pb2, predict_pb2_grpc
-from loopline.errors import NotFound, Rejected, Transient
+from loopline.contracts.inference.v1 import predict_pb2
+from loopline.errors import NotFound, Rejected
 from loopline.names import validate_name
 from loopline.store.commits import Committed, Unchanged
 from loopline.store.objects import Area
-
-PREDICT_TIMEOUT_S = 30.0
-MAX_MESSAGE_BYTES = 64 * 1024**2
 
 ModelVersion = Committed[ModelCommitted]
 ModelVersions = list[ModelVersion]  # within the class, `list` is the method
@@ -188,20 +184,7 @@ class ModelVerbs:
         request = predict_pb2.PredictRequest(
             model=ref.name, version=alias or str(ref.version or ""), images=images
         )
-        options = [
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ]
-        address = self._session.settings.inference_grpc
-        async with grpc.aio.insecure_channel(address, options=options) as channel:
-            stub = predict_pb2_grpc.PredictServiceStub(channel)  # type: ignore[no-untyped-call]
-            try:
-                response: predict_pb2.PredictResponse = await stub.Predict(
-                    request, timeout=PREDICT_TIMEOUT_S
-                )
-            except grpc.aio.AioRpcError as error:
-                raise _from_grpc(error, address) from error
-        return response
+        return await inference.predict(self._session.settings, request)
 
 
 def _as_candidate(ref: ArtefactRef) -> ArtefactRef:
@@ -209,13 +192,3 @@ def _as_candidate(ref: ArtefactRef) -> ArtefactRef:
     taken.CopyFrom(ref)
     taken.role = "candidate"
     return taken
-
-
-def _from_grpc(error: grpc.aio.AioRpcError, address: str) -> Rejected | Transient:
-    message = f"inference at {address}: {error.details()}"
-    busy = (
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-    )
-    return Transient(message) if error.code() in busy else Rejected(message)

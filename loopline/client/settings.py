@@ -36,6 +36,14 @@ class ClientSettings(BaseSettings):
     s3_secure: bool = False
     inference_grpc: str = ""
     """"host:port"."""
+    inference_tls: bool = False
+    """Whether inference speaks TLS there."""
+    inference_ca: Path | None = None
+    """PEM file of who issued its certificate; those the machine trusts if empty."""
+    inference_certificate: Path | None = None
+    """PEM file of our own certificate, where it asks for one (mutual TLS)."""
+    inference_key: Path | None = None
+    """PEM file of its private key."""
     annotate_http: str = ""
     """"http://host:port", as the two below."""
     lineage_http: str = ""
