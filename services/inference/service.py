@@ -7,6 +7,8 @@ import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
 
 import cv2
 import structlog
@@ -21,7 +23,7 @@ from loopline.contracts import (
     RunState,
     catalog,
 )
-from loopline.errors import Rejected
+from loopline.errors import Cancelled, Rejected
 from loopline.runtime.bus import current_event
 from loopline.runtime.processing import Delivery
 from loopline.runtime.service import Service, work
@@ -103,7 +105,9 @@ class Inference(Service):
             if done is not None:
                 await self._report_committed(done)
                 return
-            plan = await self.applications.plan(application)
+            plan = await self.cancellations.unless_cancelled(
+                application.run_id, delivery, self.applications.plan(application)
+            )
             await self._report(plan, done=0)
             plan_digest = await self.applications.keep(plan)
             await self._dispatch(plan, plan_digest)
@@ -117,7 +121,11 @@ class Inference(Service):
             if known is not None:
                 result = ChunkResult(known.result_digest, dict(known.counts))
             else:
-                result = await self.applications.predict(plan, command.index)
+                # Of the whole run, whose chunks may have been handed out after it was cancelled.
+                begun = replace(delivery, stored_at=datetime.fromisoformat(plan.started_at))
+                result = await self.cancellations.unless_cancelled(
+                    plan.run_id, begun, self.applications.predict(plan, command.index)
+                )
         # Chunks are handed out in order: the last index done says about how far the run is. Told
         # before the chunk counts as done, so that it never comes after the report of the join.
         await self._report(plan, done=plan.images_through(command.index))
@@ -166,6 +174,7 @@ class Inference(Service):
                 done=done,
                 total=plan.inferred,
                 unit="images",
+                figures=self.applications.pace(plan, done),
             )
         )
 
@@ -187,15 +196,17 @@ class Inference(Service):
 
     @asynccontextmanager
     async def _failing(self, run_id: str) -> AsyncIterator[None]:
-        """Report the run as failed where its work is rejected for good."""
+        """Report the run as failed where its work is rejected for good, as cancelled if it is."""
         try:
             yield
-        except Rejected as error:
+        except (Rejected, Cancelled) as error:
+            is_cancelled = isinstance(error, Cancelled)
+            state = RunState.RUN_STATE_CANCELLED if is_cancelled else RunState.RUN_STATE_FAILED
             await self.bus.report(
                 RunChanged(
                     run_id=run_id,
                     kind=RunKind.RUN_KIND_PREDICT,
-                    state=RunState.RUN_STATE_FAILED,
+                    state=state,
                     message=error.message,
                 )
             )

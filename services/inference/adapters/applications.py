@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import orjson
@@ -193,6 +194,14 @@ class Applications:
         digest = await self._objects.put(Area.PLANS, to_lines(scored))
         return ChunkResult(digest, {"inferred": len(scored) - failed, "failed": failed})
 
+    def pace(self, plan: ApplicationPlan, done: int) -> dict[str, float]:
+        """Return how fast a run is and how long it still takes; nothing before it can be told."""
+        elapsed_s = (self._clock.now() - datetime.fromisoformat(plan.started_at)).total_seconds()
+        if not done or elapsed_s <= 0:
+            return {}
+        per_s = done / elapsed_s
+        return {"images_per_s": per_s, "eta_s": (plan.inferred - done) / per_s}
+
     async def commit(
         self, plan: ApplicationPlan, chunks: Sequence[ChunkCompleted]
     ) -> Committed[PredictionsCommitted]:
@@ -237,6 +246,8 @@ class Applications:
             older = await self._items.open(application.since.message.tree.root_object)
             added = (await self._items.diff(older, tree)).added
             return sorted(item.asset for item in added.values() if selection.selects(item))
+        if selection.repeats:
+            return [a async for part in tree.batches(selection.columns) for a in selection.of(part)]
         return [
             item.asset async for item in tree.rows(selection.columns) if selection.selects(item)
         ]

@@ -14,6 +14,7 @@ from loopline.contracts import (
     ApplyModel,
     ArtefactKind,
     ArtefactRef,
+    CancelRun,
     DatasetCommitted,
     PredictionsCommitted,
     RunKind,
@@ -21,7 +22,7 @@ from loopline.contracts import (
     catalog,
 )
 from loopline.digests import sha256_hex
-from loopline.errors import Corrupt, NotFound, Rejected
+from loopline.errors import Cancelled, Corrupt, NotFound, Rejected
 from loopline.store import runs
 from loopline.store.blobs import MemoryBlobs
 from loopline.store.commits import Committed
@@ -31,6 +32,8 @@ from loopline.store.objects import Area
 from loopline.store.trees import TreeStore
 from loopline.testing.memory import MemoryBus, delivery, memory_service, pump
 from loopline.testing.onnx_models import COLOURS, colour_classifier, commit_model
+from services.inference.adapters.applications import ChunkResult
+from services.inference.domain.application import ApplicationPlan
 from services.inference.service import Inference
 from services.inference.settings import InferenceSettings
 
@@ -143,6 +146,28 @@ async def test_only_what_an_older_version_had_not_is_selected(world: World) -> N
     (head,) = await world.service.log.heads(EVENT)
     assert (head.message.selected, head.message.inferred) == (3, 3)
     assert set(await world.rows(head)) == {sha256_hex(picture(number)) for number in range(5, 8)}
+
+
+async def test_a_cancelled_application_stops_and_says_so(world: World) -> None:
+    model, dataset = await world.model(), await world.add(range(30))
+    command = world.command(model, dataset)
+    run_id = (await world.service.applications.resolve(command)).run_id
+    cancel = CancelRun(run_id=run_id, reason="the wrong model")
+    await world.service.bus.send(catalog.APPLY_MODEL, command)
+    chunk = world.service.applications.predict
+
+    async def cancelled_meanwhile(plan: ApplicationPlan, index: int) -> ChunkResult:
+        if index == 1:
+            await world.service.bus.send(catalog.CANCEL_RUN, cancel, run_id=run_id)
+        return await chunk(plan, index)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.service.applications, "predict", cancelled_meanwhile)
+        with pytest.raises(Cancelled, match="the wrong model"):
+            await pump(world.bus, world.service)
+    assert await world.service.log.heads(EVENT) == []
+    last = world.bus.sent(catalog.RUN_CHANGED)[-1]
+    assert (last.run_id, last.state) == (run_id, RunState.RUN_STATE_CANCELLED)
 
 
 async def test_one_more_image_infers_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

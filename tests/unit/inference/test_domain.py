@@ -6,13 +6,14 @@ import struct
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loopline.errors import Rejected
 from loopline.names import validate_name
-from loopline.store.items import Item, Shape
+from loopline.store.items import ITEMS, Item, Shape
 from services.inference.domain.admission import Admission, Exhausted, Retired
 from services.inference.domain.answers import outputs_of
 from services.inference.domain.application import (
@@ -272,6 +273,34 @@ def test_items_are_selected_by_rule(where: str, selected: bool) -> None:
     shapes = (Shape(id="1", class_name="bag"),)
     one = item(split="train", tags=("back", "front"), shapes=shapes)
     assert Selection(where).selects(one) is selected
+
+
+@pytest.mark.parametrize(
+    ("where", "repeats"),
+    [
+        pytest.param("", True, id="everything"),
+        pytest.param("!item.labeled && item.split != 'test'", True, id="flags"),
+        pytest.param("'front' in item.tags && item.width_px >= 28", True, id="lists"),
+        pytest.param("item.asset.startsWith('0')", False, id="the asset itself"),
+        pytest.param("item.file_name != ''", False, id="hardly two are equal"),
+    ],
+)
+def test_a_table_is_selected_from_as_its_items_are(where: str, repeats: bool) -> None:
+    rows = [
+        item(
+            number,
+            labeled=number % 3 == 0,
+            split=("train", "test", "")[number % 3],
+            tags=("front",) if number % 2 else ("back", "front"),
+        )
+        for number in range(40)
+    ]
+    selection = Selection(where)
+    assert selection.repeats is repeats
+    if repeats:
+        table = pa.table(ITEMS.columns(rows)).select(list(selection.columns))
+        expected = [row.asset for row in rows if selection.selects(row)]
+        assert selection.of(table) == expected
 
 
 def test_a_selection_reads_only_the_columns_it_needs() -> None:
