@@ -130,6 +130,8 @@ async def _prove(loopline: AsyncLoopline, scene: Scene, screen: Screen, console:
             broken = report.problems[0]
             raise Rejected(f"verify: {broken.link} of {broken.subject}: {broken.reason}")
         stage.done(f"{report.objects} objects, no broken link")
+    if not report.objects:  # the models were sure of nothing
+        return
     console.print("\n[bold]From a delivered result back[/bold] (`loopline lineage show`)")
     console.print(tree_of(await loopline.lineage.trace("")))
 

@@ -13,9 +13,9 @@ from loopline.demo.images import Picture
 from loopline.demo.scenes import TRAININGS
 from loopline.errors import Rejected
 
-DRAWN: Final = {
-    "detection": (TRAININGS["nuclei-boxes"], ("map50", "map", "recall")),
-    "segmentation": (TRAININGS["nuclei-masks"], ("mean_iou", "mean_dice", "boundary_f1")),
+DRAWN: Final = {  # by recipe: the training, what is told of a model, and how sure is sure
+    "detection": (TRAININGS["nuclei-boxes"], ("map50", "map", "recall"), 0.35),
+    "segmentation": (TRAININGS["nuclei-masks"], ("mean_iou", "mean_dice", "boundary_f1"), 0.7),
 }
 FLOW_FILE = Path(__file__).parent / "catalogue.yaml"
 
@@ -90,7 +90,7 @@ def drawn_scene(recipe: str) -> Scene:
     """
     if recipe not in DRAWN:
         raise Rejected(f"the demo knows the recipes classification, {', '.join(DRAWN)}")
-    training, metrics = DRAWN[recipe]
+    training, metrics, confidence_min = DRAWN[recipe]
     return Scene(
         recipe=recipe,
         name=training.data,
@@ -98,5 +98,5 @@ def drawn_scene(recipe: str) -> Scene:
         drawn=training.data,
         parameters=training.parameters,
         labels_min=10,
-        confidence_min=0.5,
+        confidence_min=confidence_min,
     )

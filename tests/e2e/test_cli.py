@@ -14,6 +14,7 @@ import pytest
 from loopline.demo.images import Picture, read_pictures
 from loopline.embedded.endpoints import Endpoints
 from loopline.store.blobs import S3Blobs
+from loopline.vision.headers import read_header
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -94,7 +95,8 @@ def test_status_lists_every_process(loopline: CommandLine) -> None:
 
 def test_an_import_says_what_it_made(imported: Any, loopline: CommandLine) -> None:
     assert imported["run"]["artefact"]["name"] == "products"
-    [head] = loopline.json("dataset", "list")
+    datasets = loopline.json("dataset", "list")
+    [head] = [d for d in datasets if d["commit"]["artefact"]["name"] == "products"]
     assert int(head["statistics"]["labeled"]) == int(head["statistics"]["items"]) >= 20
 
 
@@ -121,6 +123,25 @@ def test_versions_are_tagged_restored_compared_and_exported(
     assert len(document["images"]) == exported["images"]
     for image in document["images"]:
         assert (tmp_path / "out" / "images" / image["file_name"]).exists()
+
+
+def test_augmented_copies_are_looked_at_and_then_made(
+    imported: Any, loopline: CommandLine, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "sheet.png"
+    turned = ("--set", "rotate_degrees=30", "--set", "noise=0.05")
+    shown = ("--out", str(sheet), "--items", "3", "--copies", "2")
+    loopline.text("augment", "preview", "products@v1", *turned, *shown)
+    header = read_header(sheet.read_bytes())
+    assert (header.media_type, header.width_px > 600) == ("image/png", True)
+    made = loopline.json("augment", "run", "products@v1", "more-products", *turned, "--copies", "2")
+    assert made["run"]["artefact"]["name"] == "more-products"
+    datasets = {d["commit"]["artefact"]["name"]: d for d in loopline.json("dataset", "list")}
+    before, after = (datasets[name]["statistics"] for name in ("products", "more-products"))
+    copied = int(before["labeled:train"])
+    assert int(after["items"]) == int(before["items"]) + 2 * copied
+    error = loopline.error("augment", "run", "products@v1", "others", "--set", "twirl=1")
+    assert "'twirl'" in error
 
 
 def test_a_flow_is_put_and_shown_as_written(loopline: CommandLine, tmp_path: Path) -> None:
