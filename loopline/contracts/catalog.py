@@ -127,7 +127,7 @@ DATASET_COMMITTED = Event(
     c.DatasetCommitted,
     "loopline.{workspace}.dataset.{name}.committed",
     Stream.COMMITS,
-    ("ingest", "annotate", "trainer", "user", "console"),
+    ("ingest", "annotate", "trainer", "router", "user", "console"),
     (Durable("router"),),
     "A dataset has a new version.",
 )
@@ -191,9 +191,8 @@ LABELING_JOB_COMMITTED = Event(
     "loopline.{workspace}.job.{name}.committed",
     Stream.COMMITS,
     ("annotate",),
-    # A webhook in backoff stays pending: many of them must not hold up the others.
-    (Durable("annotate", max_deliver=60, max_ack_pending=10_000),),
-    "A labeling job was opened, completed, stopped or reopened; annotate notifies its webhook.",
+    (Durable("annotate"),),
+    "A labeling job was opened, completed, stopped or reopened; annotate tells its receivers.",
 )
 LABELS_SUBMITTED = Event(
     "labels_submitted",
@@ -363,7 +362,8 @@ SEND_NOTIFICATION = Event(
     "loopline.{workspace}.cmd.notify.{pool}",
     Stream.WORK,
     ("annotate",),
-    (),
+    # A receiver in backoff stays pending: many of them must not hold up the others.
+    (Durable("annotate", max_deliver=60, max_ack_pending=10_000),),
     "Tell one receiver of a labeling job's commit: a webhook, an address, a chat.",
 )
 RUN_CHANGED = Event(
@@ -392,6 +392,15 @@ PROMOTION_DECLINED = Event(
     ("router",),
     (),
     "A promotion rule looked at a model version and did not move the alias.",
+)
+REQUESTS_SAMPLED = Event(
+    "requests_sampled",
+    c.RequestsSampled,
+    "loopline.{workspace}.request.{model}.sampled",
+    Stream.EVENTS,
+    ("inference",),
+    (Durable("router"),),
+    "Requests that were recorded, with what the model said; flows choose what enters a dataset.",
 )
 ROLLOUT_REPORTED = Event(
     "rollout_reported",

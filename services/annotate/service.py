@@ -14,8 +14,11 @@ from loopline.contracts import (
     LabelsSubmitted,
     NotificationSent,
     OpenLabelingJob,
+    SendNotification,
     catalog,
 )
+from loopline.contracts.catalog import DEFAULT_POOL
+from loopline.digests import digest_of
 from loopline.errors import LooplineError, Rejected, Transient
 from loopline.failpoints import current_handler
 from loopline.runtime.processing import Delivery
@@ -33,11 +36,19 @@ from services.annotate.adapters.items import ItemRows
 from services.annotate.adapters.jobs import Jobs
 from services.annotate.adapters.messages import state_of
 from services.annotate.adapters.models import Models, Preannotation
-from services.annotate.adapters.notifications import notification_of
+from services.annotate.adapters.notifications import Notifications, receivers_of, type_of
 from services.annotate.adapters.opening import Opening
 from services.annotate.adapters.progress import job_changed, labels_submitted
 from services.annotate.adapters.provenance import Provenance
 from services.annotate.adapters.reader import BoardReader, Job, SideBySide
+from services.annotate.adapters.receivers import (
+    Chats,
+    GaveUp,
+    Mail,
+    Receivers,
+    Webhooks,
+    place_of,
+)
 from services.annotate.adapters.reviews import Reviews
 from services.annotate.adapters.rows import moment
 from services.annotate.adapters.settlement import Settlement
@@ -46,13 +57,7 @@ from services.annotate.adapters.submissions import Accepted, OpenJob, Proposal, 
 from services.annotate.adapters.webhook import Unreachable, WebhookSender
 from services.annotate.adapters.working import Working
 from services.annotate.domain.jobs import State
-from services.annotate.domain.webhooks import (
-    GONE,
-    Notification,
-    is_delivered,
-    next_attempt_in_s,
-    without_secrets,
-)
+from services.annotate.domain.webhooks import Notification, next_attempt_in_s
 from services.annotate.routes import app_of
 from services.annotate.settings import AnnotateSettings
 
@@ -106,6 +111,9 @@ class Annotate(Service):
         self.webhooks = WebhookSender(
             self.clock, settings.webhook_secret, settings.webhook_timeout_s
         )
+        mail = Mail(settings.mail(), self.clock)
+        self.receivers = Receivers(Webhooks(self.webhooks), mail, Chats(settings.chats_file))
+        self.notifications = Notifications(self.log, self.events)
         self._submitting = asyncio.Semaphore(settings.submit_concurrency)
         await self.rows.open()
         self.projector = Projector(self._engine, Board(), self._reader())
@@ -147,9 +155,27 @@ class Annotate(Service):
             await self._settle(name)
         if state.over and delivery.attempt == 1:
             await self._report_end(event, delivery.sequence)
-        notification = notification_of(event)
-        if notification is not None:
-            await self._notify(name, notification, delivery.attempt)
+        if type_of(event):
+            await self.send_notifications(name, event.commit.artefact.version, event)
+
+    @work(catalog.SEND_NOTIFICATION, concurrency=WEBHOOKS_AT_ONCE)
+    async def on_send_notification(self, command: SendNotification, delivery: Delivery) -> None:
+        """Make one attempt; a failed one is made again by redelivery, until the schedule ends."""
+        told = await self.notifications.asked(command)
+        try:
+            detail = await self.receivers.tell(command.receiver, told)
+        except (Unreachable, GaveUp) as error:
+            place = place_of(command.receiver)
+            delay_s = next_attempt_in_s(delivery.attempt, self.settings.webhook_delays_s)
+            if isinstance(error, Unreachable) and delay_s is not None:
+                why = f"{place}: {error.message}"
+                raise Transient(why, retry_after_s=delay_s, job=command.job) from error
+            await self._tell_outcome(command, told, "failed", delivery.attempt, error.message)
+            raise Rejected(
+                f"{place} given up after {delivery.attempt} attempts: {error.message}",
+                job=command.job,
+            ) from error
+        await self._tell_outcome(command, told, "delivered", delivery.attempt, detail)
 
     @work(catalog.LABELS_SUBMITTED, concurrency=LABELS_AT_ONCE)
     async def on_labels_submitted(self, event: LabelsSubmitted, delivery: Delivery) -> None:
@@ -174,6 +200,56 @@ class Annotate(Service):
         """Let a caller read what it wrote; what is in the log is accepted even if the rows lag."""
         with contextlib.suppress(Transient):
             await self.projector.wait_applied(sequence, self.settings.projection_wait_s)
+
+    async def send_notifications(
+        self,
+        job: str,
+        version: int,
+        event: LabelingJobCommitted,
+        *,
+        receiver: str = "",
+        redelivery: str = "",
+    ) -> list[str]:
+        """Tell receivers of a job's commit: each by itself, for as long as it takes.
+
+        Args:
+            job: The job.
+            version: Of its commit.
+            event: The commit.
+            receiver: Only this one; everybody who wants to hear if empty.
+            redelivery: Tells one redelivery from another.
+        """
+        wanted = receivers_of(event.specification)
+        chosen = [one for one in wanted if receiver in ("", one)]
+        for one in chosen:
+            command = SendNotification(
+                job=job, version=version, receiver=one, redelivery=redelivery
+            )
+            id_ = digest_of([self.settings.workspace, job, version, one, redelivery])
+            await self.bus.send(catalog.SEND_NOTIFICATION, command, id=id_, pool=DEFAULT_POOL)
+        return chosen
+
+    async def _tell_outcome(
+        self,
+        command: SendNotification,
+        told: Notification,
+        outcome: str,
+        attempts: int,
+        detail: str,
+    ) -> None:
+        place = place_of(command.receiver)
+        sent = NotificationSent(
+            job=command.job,
+            url=place,
+            outcome=outcome,
+            attempts=attempts,
+            detail=detail,
+            id=told.id,
+            type=told.type,
+            version=command.version,
+        )
+        id_ = f"{told.id}/{place}/{command.redelivery}/{outcome}"
+        await self.bus.send(catalog.NOTIFICATION_SENT, sent, id=id_, job=command.job)
 
     def now_text(self) -> str:
         """Return the present moment as answers have it."""
@@ -218,36 +294,6 @@ class Annotate(Service):
         job = await self.board.job(event.commit.artefact.name)
         if job is not None:
             await self.bus.report(job_changed(job.run_id, event))
-
-    async def _notify(self, job: str, notification: Notification, attempt: int) -> None:
-        """Make one attempt; a failed one is made again by redelivery, until the schedule ends."""
-        try:
-            status = await self.webhooks.send(notification)
-            delivered, detail = is_delivered(status), f"HTTP {status}"
-        except Unreachable as error:
-            status, delivered, detail = 0, False, error.message
-        if delivered:
-            await self._tell(job, notification, "delivered", attempt, detail)
-            return
-        delay_s = next_attempt_in_s(attempt, self.settings.webhook_delays_s)
-        place = without_secrets(notification.url)
-        if status != GONE and delay_s is not None:
-            raise Transient(f"webhook {place}: {detail}", retry_after_s=delay_s, job=job)
-        await self._tell(job, notification, "failed", attempt, detail)
-        raise Rejected(f"webhook {place} given up after {attempt} attempts: {detail}", job=job)
-
-    async def _tell(
-        self, job: str, notification: Notification, outcome: str, attempts: int, detail: str
-    ) -> None:
-        sent = NotificationSent(
-            job=job,
-            url=without_secrets(notification.url),
-            outcome=outcome,
-            attempts=attempts,
-            detail=detail,
-        )
-        id_ = f"{notification.id}/{outcome}"
-        await self.bus.send(catalog.NOTIFICATION_SENT, sent, id=id_, job=job)
 
     def _reader(self) -> LogReader:
         workspace = self.settings.workspace

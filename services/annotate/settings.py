@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 
 from loopline.runtime.settings import ServiceSettings
+from services.annotate.adapters.receivers import MailSettings
 
 
 class AnnotateSettings(ServiceSettings):
@@ -36,9 +38,30 @@ class AnnotateSettings(ServiceSettings):
     """How long a request or handler waits until the database has what the log has."""
     webhook_secret: SecretStr = SecretStr("")
     """Signs notifications ("whsec_" and base64, as Standard Webhooks has it); unsigned if empty."""
+    smtp_host: str = ""
+    """Mail server for job receivers "mailto:..."; none if empty."""
+    smtp_port: int = Field(default=587, ge=1, le=65_535)
+    smtp_from: str = "loopline@localhost"
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_tls: Literal["none", "starttls", "tls"] = "starttls"
+    chats_file: Path | None = None
+    """JSON: chat name to Apprise URL, for job receivers "chat:<name>"."""
     webhook_timeout_s: float = Field(default=10.0, gt=0)
     """For one attempt, from connecting to the last byte of the answer's head."""
     webhook_delays_s: tuple[float, ...] = (
         5, 30, 120, 300, 900, 1_800, 3_600, 7_200, 18_000, 36_000, 43_200, 43_200, 43_200, 43_200,
     )  # fmt: skip
     """Delays between attempts: the last one is made 2.8 days after the first."""
+
+    def mail(self) -> MailSettings:
+        """Return how mail leaves."""
+        return MailSettings(
+            self.smtp_host,
+            self.smtp_port,
+            self.smtp_from,
+            self.smtp_user,
+            self.smtp_password,
+            self.smtp_tls,
+            self.webhook_timeout_s,
+        )

@@ -29,13 +29,19 @@ class Notification:
 
     Attributes:
         id: The `webhook-id`.
-        url: Where to.
+        url: Where to; for other receivers "mailto:..." or "chat:...".
         body: JSON bytes.
+        title: One line for people.
+        text: A few lines for people.
+        type: What happened.
     """
 
     id: str
     url: str
     body: bytes
+    title: str = ""
+    text: str = ""
+    type: str = ""
 
 
 def notification(
@@ -52,7 +58,19 @@ def notification(
         data: What is told.
     """
     body = canonical_json({"type": event_type, "timestamp": at.isoformat(), "data": dict(data)})
-    return Notification("msg_" + digest_of([subject, version])[:ID_HEX_DIGITS], url, body)
+    id_ = "msg_" + digest_of([subject, version])[:ID_HEX_DIGITS]
+    return Notification(id_, url, body, _title(data), _text(data), event_type)
+
+
+def _title(data: Mapping[str, object]) -> str:
+    return f"Labeling job {data.get('job', '')}: {str(data.get('state', '')).replace('_', ' ')}"
+
+
+def _text(data: Mapping[str, object]) -> str:
+    told = [str(data.get("summary", "")), f"{data.get('items', 0)} items"]
+    if data.get("instructions"):
+        told.append(str(data["instructions"]))
+    return "\n\n".join(told)
 
 
 def signing_key(secret: str) -> bytes:

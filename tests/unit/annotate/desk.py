@@ -26,6 +26,7 @@ from loopline.store.commits import Committed
 from loopline.store.objects import Area
 from loopline.testing.flywheel import Flywheel, asset, item, prediction
 from loopline.testing.memory import ManualClock, MemoryBus, delivery, memory_service
+from services.annotate.adapters.receivers import Webhooks
 from services.annotate.adapters.webhook import WebhookSender
 from services.annotate.service import Annotate
 from services.annotate.settings import AnnotateSettings
@@ -110,6 +111,14 @@ class Desk:
         body = {"labeler": "ada", "shapes": [{"class_name": class_name}], "spent_s": 2, **fields}
         return await self.client.post(f"/v1/jobs/{JOB}/items/{asset(number)}/labels", json=body)
 
+    async def tell(self, job: Committed[LabelingJobCommitted], attempt: int = 1) -> None:
+        """Hand a job's commit to the handler, and what it asks to be told at an attempt."""
+        before = len(self.bus.sent(catalog.SEND_NOTIFICATION))
+        await self.service.on_labeling_job_committed(job.message, delivery(job.sequence))
+        sent = self.bus.sent(catalog.SEND_NOTIFICATION)
+        for command in sent[before:] or sent[-1:]:
+            await self.service.on_send_notification(command, delivery(attempt=attempt))
+
     async def handle_reviews(self) -> None:
         """Hand every review so far to the handler, as its consumer would."""
         async for committed in self.service.log.read([catalog.ITEM_REVIEWED]):
@@ -141,6 +150,7 @@ async def running_desk(folder: Path) -> AsyncIterator[Desk]:
     await service.webhooks.close()
     transport = httpx.MockTransport(receiver)
     service.webhooks = WebhookSender(clock, service.settings.webhook_secret, 1.0, transport)
+    service.receivers.webhooks = Webhooks(service.webhooks)
     server = HttpServer(service.api(), service.ready, "127.0.0.1", 0)
     await server.start()
     url = f"http://127.0.0.1:{server.port}"

@@ -269,7 +269,7 @@ async def test_webhook_down_for_an_hour_hears_of_the_job_in_the_end(desk: Desk) 
     while True:
         desk.receiver.down = waited_s < 3600
         try:
-            await desk.service.on_labeling_job_committed(job.message, delivery(1, attempt))
+            await desk.tell(job, attempt)
             break
         except Transient as error:
             delay_s = error.retry_after_s or 0.0
@@ -291,38 +291,46 @@ async def test_webhook_that_stays_down_is_given_up_after_days(desk: Desk) -> Non
     desk.receiver.status = 503
     delays_s = desk.service.settings.webhook_delays_s
     for attempt in range(1, len(delays_s) + 1):
-        with pytest.raises(Transient, match="webhook http://receiver/hook: HTTP 503"):
-            await desk.service.on_labeling_job_committed(job.message, delivery(1, attempt))
+        with pytest.raises(Transient, match="http://receiver/hook: HTTP 503"):
+            await desk.tell(job, attempt)
     with pytest.raises(Rejected, match="given up after 15 attempts: HTTP 503"):
-        await desk.service.on_labeling_job_committed(job.message, delivery(1, len(delays_s) + 1))
+        await desk.tell(job, len(delays_s) + 1)
     [told] = desk.bus.sent(catalog.NOTIFICATION_SENT)
     assert told == NotificationSent(
-        job=JOB, url="http://receiver/hook", outcome="failed", attempts=15, detail="HTTP 503"
+        job=JOB,
+        url="http://receiver/hook",
+        outcome="failed",
+        attempts=15,
+        detail="HTTP 503",
+        id=told.id,
+        type="labeling_job.opened",
+        version=1,
     )
+    assert told.id == desk.receiver.requests[0].headers["webhook-id"]
 
 
 async def test_receiver_that_is_gone_is_not_asked_again(desk: Desk) -> None:
     job = await desk.open(await desk.command())
     desk.receiver.status = 410
     with pytest.raises(Rejected, match="given up after 1 attempts: HTTP 410"):
-        await desk.service.on_labeling_job_committed(job.message, delivery())
+        await desk.tell(job)
 
 
 async def test_redirects_are_not_followed(desk: Desk) -> None:
     job = await desk.open(await desk.command())
     desk.receiver.status = 302
     with pytest.raises(Transient, match="HTTP 302"):
-        await desk.service.on_labeling_job_committed(job.message, delivery())
+        await desk.tell(job)
     assert len(desk.receiver.requests) == 1
 
 
 async def test_webhook_is_told_of_opening_and_completion(desk: Desk) -> None:
     opened = await desk.open(await desk.command(1, instructions="look at the sleeves"))
-    await desk.service.on_labeling_job_committed(opened.message, delivery())
+    await desk.tell(opened)
     await desk.label(0)
     await desk.handle_submissions()
     completed = await desk.job()
-    await desk.service.on_labeling_job_committed(completed.message, delivery())
+    await desk.tell(completed)
     first, second = (json.loads(request.content) for request in desk.receiver.requests)
     assert first["type"] == "labeling_job.opened"
     assert first["data"]["instructions"] == "look at the sleeves"
@@ -352,8 +360,9 @@ async def test_progress_is_told_from_the_first_item_to_the_last(desk: Desk) -> N
 
 async def test_job_without_a_webhook_tells_nobody(desk: Desk) -> None:
     job = await desk.open(await desk.command(webhook_url=""))
-    await desk.service.on_labeling_job_committed(job.message, delivery())
+    await desk.tell(job)
     assert desk.receiver.requests == []
+    assert desk.bus.sent(catalog.SEND_NOTIFICATION) == []
 
 
 async def _rows(desk: Desk) -> list[Item]:
