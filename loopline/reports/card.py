@@ -15,7 +15,7 @@ from loopline.contracts import ArtefactRef, DatasetCommitted, ModelCommitted, Ru
 from loopline.evaluation.report import Report, Slice
 from loopline.reports.page import title_of
 
-WEAK_SHOWN: Final = 8  # classes and slices that are named among the limits
+WEAK_SHOWN: Final = 5  # classes and slices that are named among the limits
 FEW: Final = 30  # test images or objects below which a class's figures say little
 WEAKER_BY: Final = 0.05  # than all together, from which a slice is named
 CALIBRATED: Final = 0.05  # calibration error below which confidences can be read as shares

@@ -195,7 +195,7 @@ def _training(report: Report) -> str:
     if not curves:
         return ""
     losses = [curve for curve in curves if "loss" in curve.name]
-    shares = [curve for curve in curves if curve not in losses and max(curve.y, default=0) <= 1]
+    shares = [curve for curve in curves if curve.name in report.headline]
     figures = []
     for title, some in (("Loss", losses), ("Validation", shares)):
         if some:
