@@ -71,6 +71,7 @@ check: $(READY) $(TOOLS) $(UI_BUILT)  ## Lint, types, layers, contracts, generat
 	$(RUN) proto/generate.py --check
 	$(RUN) -m loopline.client.generate --check
 	$(RUN) -m tools.generate_docs --check
+	$(RUN) -m tools.generate_openapi --check
 	cd $(UI) && $(NPM) run --silent check
 	$(RUN) -m tools.ui_bundle
 
@@ -85,6 +86,7 @@ proto: $(READY)  ## Generate the contracts' code
 
 docs: $(READY) $(TOOLS)  ## Generate docs/events.md, docs/asyncapi.json and the services' tables
 	$(RUN) -m tools.generate_docs
+	$(RUN) -m tools.generate_openapi
 
 bench: $(READY)  ## Ratios to .bench/results.json (ONLY=name)
 	$(RUN) -m tests.bench $(if $(ONLY),--only $(ONLY))

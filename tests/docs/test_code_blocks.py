@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["docs/adding-a-service.md", "docs/evaluation.md"]
+PAGES = ["docs/access.md", "docs/adding-a-service.md", "docs/evaluation.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
