@@ -18,8 +18,14 @@ from loopline.reports.page import render, title_of
 from tests.unit.evaluation import worlds
 
 SPEED = Speed(
-    images_per_s=300, network_images_per_s=900, p50_ms=1.5, p95_ms=2, batch=8, threads=1, device="cpu"
-)  # fmt: skip
+    images_per_s=300,
+    network_images_per_s=900,
+    p50_ms=1.5,
+    p95_ms=2,
+    batch=8,
+    threads=1,
+    device="cpu",
+)
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
