@@ -2,7 +2,7 @@
 
 Trains the scenes that the command line names (all of them if none), keeps what came out in
 .bench/curves, and draws every scene that is there to docs/images/curves.svg:
-`python -m tests.bench._curves nuclei-boxes nuclei-masks fashion`.
+`python -m tests.bench._curves nuclei-boxes nuclei-masks fashion`, or `... draw` to draw alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.integration.test_recipes_on_real_images import carried_out, examples
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".bench" / "curves"
 TARGET = ROOT / "docs" / "images" / "curves.svg"
-PANEL_PX, PLOT_PX, MARGIN_PX = (250, 190), (190, 120), (40, 26)
+PANEL_PX, PLOT_PX, MARGIN_PX = (280, 190), (220, 120), (34, 26)
 FRAME = 'fill="none" stroke="#cccccc"'
 LOSS, METRIC = "#9a9a9a", "#0072b2"
 
@@ -101,7 +101,8 @@ def _line(epochs: list[float], shares: list[float], colour: str) -> str:
 
 def main() -> None:
     """Measure what is asked for, and draw what is known."""
-    for name in sys.argv[1:] or TRAININGS:
+    asked = sys.argv[1:] or list(TRAININGS)
+    for name in asked if asked != ["draw"] else []:
         measure(name)
     found = {
         name: json.loads((KEPT / f"{name}.json").read_text())
