@@ -1,0 +1,254 @@
+"""Each page's main task, by clicking and by keyboard."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Open
+from tests.browser.scene import DATA, PASSWORD, Scene, eventually
+
+pytestmark = [pytest.mark.external, pytest.mark.timeout(300)]
+
+
+def test_signing_in_with_a_password_and_out_again(scene: Scene, open_as: Open) -> None:
+    page = open_as("", "/datasets")
+    page.get_by_label("Name").fill("vera")
+    page.get_by_label("Password").fill("not the password")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Datasets")).to_be_visible()
+    expect(page.get_by_role("link", name="Import")).to_have_count(0)  # not a viewer's
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_workflow_shows_everything_about_a_node_and_where_it_came_from(
+    scene: Scene, open_as: Open
+) -> None:
+    page = open_as("admin", "/workflow")
+    page.locator('[data-id="model:shop@1"]').click()
+    panel = page.get_by_label("About the selected node")
+    expect(panel.get_by_role("heading", name=re.compile("shop"))).to_be_visible()
+    expect(panel.get_by_text("Accuracy", exact=False).first).to_be_visible()
+    expect(page).to_have_url(re.compile(r"node=model%3Ashop%401"))
+    came_from = panel.locator("section").filter(has_text="Came from")
+    came_from.get_by_role("button", name="Show only these").click()
+    expect(page.locator('[data-id="dataset:shop@1"]')).to_be_visible()
+    expect(page.locator('[data-id="dataset:nuclei@1"]')).to_have_count(0)
+    page.get_by_role("button", name="Leave the focus").click()
+    expect(page.locator('[data-id="dataset:nuclei@1"]')).to_have_count(1)
+
+
+def test_workflow_by_keyboard_and_by_link(scene: Scene, open_as: Open) -> None:
+    page = open_as("vera", "/workflow?node=dataset%3Ashop%401")
+    expect(page.get_by_label("About the selected node")).to_contain_text("shop")
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("About the selected node")).to_have_count(0)
+    page.keyboard.press("/")
+    page.keyboard.type("nuclei")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("About the selected node")).to_contain_text("nuclei")
+
+
+@pytest.mark.parametrize("kind", ["SVG", "PNG"])
+def test_workflow_is_exported_as_a_picture(
+    scene: Scene, open_as: Open, tmp_path: Path, kind: str
+) -> None:
+    page = open_as("vera", "/workflow")
+    expect(page.locator('[data-id="dataset:shop@1"]')).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_label("Export the graph").select_option(label=f"as {kind}")
+    download.value.save_as(tmp_path / "picture")
+    data = (tmp_path / "picture").read_bytes()
+    assert b"shop" in data if kind == "SVG" else data.startswith(b"\x89PNG")
+
+
+def test_news_appear_in_the_workflow_by_themselves(scene: Scene, open_as: Open) -> None:
+    page = open_as("vera", "/workflow")
+    expect(page.locator('[data-id="dataset:shop@1"]')).to_have_count(1)
+    scene.open_job("news", limit=2)
+    expect(page.locator('[data-id="labeling_job:news"]')).to_have_count(1)
+    scene.ask("POST", "/api/jobs/news/stop", {"keep_labels": False})
+
+
+def test_images_are_filtered_and_looked_at(scene: Scene, open_as: Open) -> None:
+    page = open_as("vera", "/datasets/shop")
+    tiles = page.locator("button.item")
+    expect(tiles.first).to_be_visible()
+    page.get_by_label("Labeled", exact=True).select_option("false")
+    expect(page.locator("button.item", has_text="predicted").first).to_be_visible()
+    page.get_by_label("Labeled", exact=True).select_option("true")
+    page.get_by_label("Class", exact=True).select_option(index=1)
+    wanted = page.get_by_label("Class", exact=True).input_value()
+    expect(tiles.first).to_contain_text(wanted)
+    tiles.first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("28 × 28")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+
+def test_boxes_are_drawn_on_images(scene: Scene, open_as: Open) -> None:
+    page = open_as("vera", "/datasets/nuclei")
+    expect(page.locator("button.item .overlay-shape").first).to_be_visible()
+    assert page.locator("button.item .overlay-shape").count() > 30
+
+
+def test_a_version_is_restored_with_one_click_and_a_confirmation(
+    scene: Scene, open_as: Open, tmp_path: Path
+) -> None:
+    image = tmp_path / "extra.png"
+    image.write_bytes(next((DATA / "nuclei" / "test").glob("*.png")).read_bytes())
+    page = open_as("admin", "/import")
+    page.get_by_label("Files").set_input_files([image])
+    page.get_by_label("Dataset", exact=True).fill("restored")
+    page.get_by_role("button", name="Import 1 file").click()
+    eventually(lambda: "restored" in str(scene.ask("GET", "/api/datasets")))
+    photo = next((DATA / "photos").rglob("*.jpg"), None) or next((DATA / "photos").rglob("*.png"))
+    page.get_by_label("Files").set_input_files([photo])
+    page.get_by_label("Dataset", exact=True).fill("restored")
+    page.get_by_role("button", name="Import 1 file").click()
+    versions = "/api/datasets/restored/versions"
+    eventually(lambda: len(scene.ask("GET", versions)["versions"]) == 2)
+
+    page.goto(f"{scene.console}/datasets/restored?tab=diff")
+    expect(page.get_by_role("button", name="added 1")).to_be_visible()
+    page.get_by_role("link", name="Versions").click()
+    page.get_by_role("button", name="Restore", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Restore v1").click()
+    expect(page.get_by_text("restored from v1")).to_be_visible()
+    assert [one["items"] for one in scene.ask("GET", versions)["versions"]] == [1, 2, 1]
+
+
+def test_a_cell_of_the_confusion_matrix_opens_its_images(scene: Scene, open_as: Open) -> None:
+    page = open_as("vera", "/models/shop/1?tab=evaluation")
+    expect(page.get_by_role("heading", name="By class")).to_be_visible()
+    page.locator(".confusion .cell:enabled").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator("button.item").first).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name=re.compile("Promote"))).to_have_count(0)
+
+
+def test_a_version_is_promoted(scene: Scene, open_as: Open) -> None:
+    page = open_as("admin", "/models/shop")
+    page.get_by_role("button", name="Promote v1").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Alias").fill("challenger")
+    dialog.get_by_label("Why").fill("tried by hand")
+    dialog.get_by_role("button", name="Promote").click()
+    expect(page.get_by_text("challenger").first).to_be_visible()
+    page.get_by_role("link", name="Deployments").click()
+    expect(page.get_by_text("tried by hand")).to_be_visible()
+
+
+def test_live_shows_runs_agents_and_queues(scene: Scene, open_as: Open) -> None:
+    page = open_as("vera", "/live")
+    runs = page.get_by_role("list", name="Runs")
+    expect(runs.get_by_role("listitem").first).to_be_visible()
+    runs.get_by_role("button", name=re.compile("shop on shop")).click()
+    expect(page.locator(".plot canvas").first).to_be_visible()
+    page.get_by_role("link", name="Agents").click()
+    expect(page.get_by_role("region", name=re.compile("trainer"))).to_be_visible()
+    page.get_by_role("link", name="Queues").click()
+    expect(page.get_by_role("cell", name="train model").first).to_be_visible()
+
+
+def test_a_folder_is_imported_and_what_was_left_out_is_shown(
+    scene: Scene, open_as: Open, tmp_path: Path
+) -> None:
+    image = next((DATA / "nuclei" / "test").glob("*.png")).read_bytes()
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    (folder / "good.png").write_bytes(image)
+    (folder / "again.png").write_bytes(image)
+    (folder / "broken.png").write_bytes(image[: len(image) // 2])
+    page = open_as("admin", "/import")
+    page.get_by_label("Folder").set_input_files(folder)
+    expect(page.get_by_text("3 files").first).to_be_visible()
+    page.get_by_label("Dataset", exact=True).fill("camera")
+    page.keyboard.press("Enter")
+    imports = page.get_by_role("region", name="Imports")
+    expect(imports.get_by_text("camera v1")).to_be_visible()
+    imports.get_by_role("button", name="What was left out").first.click()
+    expect(page.get_by_role("cell", name="exact duplicate")).to_be_visible()
+    expect(page.get_by_role("cell", name="corrupt")).to_be_visible()
+
+
+def test_users_and_tokens_are_made_and_taken_back(scene: Scene, open_as: Open) -> None:
+    page = open_as("admin", "/people")
+    page.get_by_role("button", name="Add a user").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("newcomer")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    link = page.locator(".secret").inner_text()
+    page.keyboard.press("Escape")
+    guest = open_as("", link.removeprefix(scene.console))
+    expect(guest.locator(".me")).to_contain_text("newcomer")
+    row = page.get_by_role("row", name=re.compile("newcomer"))
+    row.get_by_role("button", name="Remove").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(row).to_have_count(0)
+
+    page.get_by_role("button", name="Tokens").click()
+    page.get_by_role("button", name="New token").click()
+    page.get_by_role("dialog").get_by_label("What for").fill("nightly")
+    page.get_by_role("button", name="Make it").click()
+    assert len(page.locator(".secret").inner_text()) > 100
+    page.keyboard.press("Escape")
+    page.get_by_role("row", name=re.compile("nightly")).get_by_role("button", name="Revoke").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(page.get_by_role("row", name=re.compile("nightly"))).to_contain_text("revoked")
+
+
+def test_anything_is_found_from_anywhere(scene: Scene, open_as: Open) -> None:
+    page = open_as("vera", "/models")
+    expect(page.get_by_role("heading", name="Models")).to_be_visible()
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("option", name=re.compile("nuclei"))).to_be_visible()
+    page.keyboard.type("nucl")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/datasets/nuclei"))
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/workflow?node=dataset%3Ashop%401",
+        "/datasets",
+        "/datasets/shop",
+        "/datasets/shop?tab=versions",
+        "/label",
+        "/models/shop/1?tab=evaluation",
+        "/live",
+        "/live?tab=queues",
+        "/import",
+        "/people",
+    ],
+)
+def test_nothing_stands_in_the_way_of_anybody(
+    scene: Scene, open_as: Open, axe: str, path: str, theme: str
+) -> None:
+    page = open_as("admin", path, color_scheme=theme)
+    page.wait_for_load_state("networkidle")
+    assert serious(page, axe) == []
+
+
+def serious(page: Page, axe: str) -> list[str]:
+    """Return what the checker finds that is serious or worse."""
+    page.evaluate(axe)
+    found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{one['id']}: {node['html'][:150]} {node['failureSummary'][:200]}"
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"][:3]
+    ]
