@@ -23,6 +23,7 @@ ITEM = "/jobs/{job}/items/{asset}"
 REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"description": about, "content": {"application/json": {}}}
     for code, about in {
+        400: "The body is not UTF-8 text",
         401: "No token, or one that is not good",
         403: "The token may not do this, or others are asked to work on the job",
         404: "There is no such job, item, image or model",

@@ -142,10 +142,11 @@ def annotate_service(
 
 
 @asynccontextmanager
-async def running_desk(folder: Path) -> AsyncIterator[Desk]:
+async def running_desk(folder: Path, **settings: Any) -> AsyncIterator[Desk]:
     """Run annotate, its API on a port of its own."""
     bus, blobs, clock, receiver = MemoryBus(), MemoryBlobs(), ManualClock(), Receiver()
-    service = annotate_service(bus, blobs, folder, clock, bulk_items_max=50, page_items_max=3)
+    limits = {"bulk_items_max": 50, "page_items_max": 3}
+    service = annotate_service(bus, blobs, folder, clock, **limits, **settings)
     await service.start()
     await service.webhooks.close()
     transport = httpx.MockTransport(receiver)

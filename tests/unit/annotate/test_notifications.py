@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from email import policy
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -115,7 +115,7 @@ async def test_mail_is_tried_again_unless_it_is_refused_for_good(
 
 
 class _Chat(BaseHTTPRequestHandler):
-    taken: list[dict[str, Any]]
+    taken: ClassVar[list[dict[str, Any]]]
 
     def do_POST(self) -> None:
         size = int(self.headers["content-length"])
@@ -130,7 +130,7 @@ class _Chat(BaseHTTPRequestHandler):
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # Apprise's
 async def test_a_chat_is_told_through_apprise(desk: Desk, tmp_path: Path) -> None:
     class Chat(_Chat):
-        taken = list[dict[str, Any]]()
+        taken: ClassVar[list[dict[str, Any]]] = []
 
     server = HTTPServer(("127.0.0.1", 0), Chat)
     threading.Thread(target=server.serve_forever, daemon=True).start()
