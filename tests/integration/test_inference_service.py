@@ -281,6 +281,47 @@ async def test_a_swap_under_load_fails_no_request(platform: Platform) -> None:
     assert set(seen) == {"1", "2", "3", "4", "5"}
 
 
+@pytest.mark.slow
+async def test_swaps_during_a_minute_of_load_fail_nothing_and_hardly_show(
+    platform: Platform,
+) -> None:
+    """Four tritonclients ask without pause; in every other 3 s the alias moves."""
+    await platform.deploy(0.1)
+    process = await platform.start()
+    script = Path(__file__).parent / "inference_load_client.py"
+    client = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(script), process.grpc, "4"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    await asyncio.sleep(2.0)  # connections and caches
+    quiet: list[tuple[float, float]] = []
+    swapping: list[tuple[float, float]] = []
+    for number in range(2, 12):  # in turns, so that what else the machine does is in both
+        began = time.time()
+        await asyncio.sleep(3.0)
+        quiet.append((began, time.time()))
+        began = time.time()
+        await platform.deploy(0.1 * number)
+        await asyncio.sleep(3.0)
+        swapping.append((began, time.time()))
+    output, _ = await asyncio.wait_for(client.communicate(), 30)
+    answers = [json.loads(line) for line in output.splitlines()]
+    assert [error for *_, error in answers if error] == []
+    assert {version for _, _, version, _ in answers} >= {str(number) for number in range(1, 12)}
+    p99_quiet, p99_swapping = p99(answers, quiet), p99(answers, swapping)
+    assert p99_swapping <= 2 * p99_quiet, (p99_quiet, p99_swapping, len(answers))
+
+
+def p99(answers: Iterable[Any], spans: Iterable[tuple[float, float]]) -> float:
+    """Return the 99th percentile of the latencies of what ended within the spans, seconds."""
+    spans = list(spans)
+    found = [
+        latency for at, latency, *_ in answers if any(begin < at < end for begin, end in spans)
+    ]
+    return float(np.percentile(found, 99))
+
+
 async def test_it_follows_on_after_the_bus_was_away(
     platform: Platform, bus_server: NatsTestServer
 ) -> None:
