@@ -62,6 +62,8 @@ from loopline.contracts.prediction.v1.prediction_pb2 import (
     JoinPredictions,
     PredictChunk,
     PredictionsCommitted,
+    RequestsSampled,
+    SampledImage,
 )
 from loopline.contracts.routing.v1.routing_pb2 import DeliveryCommitted, JoinRouting, RouteChunk
 from loopline.contracts.work.v1.work_pb2 import (
@@ -121,6 +123,7 @@ __all__ = [
     "QuantizeModel",
     "ReproduceModel",
     "ReproductionCommitted",
+    "RequestsSampled",
     "Rollout",
     "RolloutReported",
     "RouteChunk",
@@ -129,6 +132,7 @@ __all__ = [
     "RunKind",
     "RunState",
     "RunningWork",
+    "SampledImage",
     "SendNotification",
     "Shape",
     "TrainModel",

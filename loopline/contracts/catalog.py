@@ -155,7 +155,7 @@ EVALUATION_COMMITTED = Event(
     "loopline.{workspace}.evaluation.{model}.committed",
     Stream.COMMITS,
     ("trainer",),
-    (),
+    (Durable("router"),),
     "A model version was measured on a split of a dataset version.",
 )
 REPRODUCTION_COMMITTED = Event(

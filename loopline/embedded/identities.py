@@ -68,7 +68,9 @@ S3_GRANTS: Mapping[str, S3Grant] = {
         read=(Area.ASSETS, Area.TREES), write=(Area.MODELS, Area.CHECKPOINTS, Area.REPORTS)
     ),
     "inference": S3Grant(
-        read=(Area.ASSETS, Area.MODELS), write=(Area.TREES, Area.PLANS, Area.REPORTS)
+        # Images of requests that are recorded become assets.
+        read=(Area.MODELS,),
+        write=(Area.ASSETS, Area.TREES, Area.PLANS, Area.REPORTS),
     ),
     "router": S3Grant(write=(Area.TREES, Area.PLANS, Area.REPORTS)),
     # It reads the log alone; nothing in storage is its to see.

@@ -12,6 +12,7 @@ from loopline.flows.document import (
     PromoteRule,
     Relabel,
     RouteRule,
+    SampleRule,
     TrainRule,
 )
 from loopline.flows.problems import InvalidFlow, Problem
@@ -31,6 +32,7 @@ __all__ = [
     "RouteRule",
     "Rule",
     "RuleFailed",
+    "SampleRule",
     "TrainRule",
     "compile_rule",
 ]

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     PROMOTE = "promote"
     APPLY = "apply"
     ROUTE = "route"
+    SAMPLE = "sample"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,10 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = {
         "dataset": Field(
             "structure", "The dataset version it was applied to.", fields=_NAME_VERSION_DIGEST
         ),
+    },
+    Kind.SAMPLE: {
+        "prediction": PREDICTION,
+        "model": Field("structure", "The model version that answered.", fields=_MODEL_VERSION),
     },
 }
 """What the rules of each kind see."""

@@ -31,6 +31,7 @@ from loopline.names import Name
 
 MAX_RULES = 32  # per section
 MAX_DATASETS = 32
+MAX_SAMPLES = 100_000
 MAX_PARAMETERS = 64
 MAX_PREFIX_LENGTH = 512
 MAX_JOB_ITEMS = 100_000
@@ -42,6 +43,7 @@ THRESHOLD = 0.3
 
 TrainWhen = Annotated[str, BeforeValidator(fields.as_text), fields.compiles(Kind.TRAIN)]
 PromoteWhen = Annotated[str, BeforeValidator(fields.as_text), fields.compiles(Kind.PROMOTE)]
+SampleWhen = Annotated[str, BeforeValidator(fields.as_text), fields.compiles(Kind.SAMPLE)]
 RouteWhen = Annotated[str, BeforeValidator(fields.as_text), fields.compiles(Kind.ROUTE)]
 Where = Annotated[str, BeforeValidator(fields.as_text), fields.compiles(Kind.APPLY, optional=True)]
 Parameters = Annotated[
@@ -142,6 +144,24 @@ class RouteRule(_Part):
         return self
 
 
+class SampleRule(_Part):
+    """Which recorded requests to a served model become items of a dataset."""
+
+    name: Name
+    model: Name
+    dataset: Name
+    when: SampleWhen
+    share: Annotated[float, Field(strict=False, gt=0.0, le=1.0)] = 1.0
+    per_hour: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 100
+    per_day: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 1000
+    tag: Name = "sampled"
+
+    @property
+    def rule(self) -> Rule:
+        """The compiled `when`."""
+        return compile_rule(Kind.SAMPLE, self.when)
+
+
 class Flow(_Part):
     """A flow document.
 
@@ -165,6 +185,8 @@ class Flow(_Part):
     promote: Annotated[tuple[PromoteRule, ...], Field(strict=False, max_length=MAX_RULES)] = ()
     apply: Annotated[tuple[ApplyRule, ...], Field(strict=False, max_length=MAX_RULES)] = ()
     route: Annotated[tuple[RouteRule, ...], Field(strict=False, max_length=MAX_RULES)] = ()
+
+    sample: Annotated[tuple[SampleRule, ...], Field(strict=False, max_length=MAX_RULES)] = ()
 
     @staticmethod
     def parse(text: str) -> Flow:
@@ -208,7 +230,7 @@ def _parse(text: str) -> Flow:
 
 def _contradictions(flow: Flow) -> Iterator[tuple[Path, str]]:
     """Yield what is wrong between fields that are right alone."""
-    for section in ("train", "promote", "apply", "route"):
+    for section in ("train", "promote", "apply", "route", "sample"):
         names = [rule.name for rule in getattr(flow, section)]
         for index, name in enumerate(names):
             if name in names[:index]:
@@ -216,6 +238,10 @@ def _contradictions(flow: Flow) -> Iterator[tuple[Path, str]]:
     for index, rule in enumerate(flow.apply):
         if rule.dataset not in flow.datasets:
             yield ("apply", index, "dataset"), f"{rule.dataset!r} is not one of the flow's datasets"
+    for index, sampling in enumerate(flow.sample):
+        if sampling.dataset not in flow.datasets:
+            place = ("sample", index, "dataset")
+            yield place, f"{sampling.dataset!r} is not one of the flow's datasets"
     yield from _route_contradictions(flow)
 
 

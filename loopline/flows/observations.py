@@ -47,9 +47,16 @@ def model(committed: ModelCommitted) -> dict[str, Value]:
     }
 
 
-def evaluated_model(committed: ModelCommitted) -> dict[str, Value]:
-    """Return `candidate` or `champion` as promote rules see it; it may have no metrics."""
-    evaluation = frozen_evaluation(committed)
+def evaluated_model(
+    committed: ModelCommitted, evaluation: Evaluation | None = None
+) -> dict[str, Value]:
+    """Return `candidate` or `champion` as promote rules see it; it may have no metrics.
+
+    Args:
+        committed: The version.
+        evaluation: Whose figures it has; by default its training's own on the test split.
+    """
+    evaluation = evaluation or frozen_evaluation(committed)
     return {
         **model(committed),
         "count": evaluation.count if evaluation else 0,

@@ -38,6 +38,7 @@ from services.inference.adapters.engine import EngineOptions, OnnxEngine
 from services.inference.adapters.fronts import Fronts
 from services.inference.adapters.repository import ModelRepository
 from services.inference.adapters.rollouts import Rollouts, report_for_ever
+from services.inference.adapters.sampling import Sampler, SamplingPolicy
 from services.inference.adapters.scheduling import Scheduler
 from services.inference.adapters.servable import Servable
 from services.inference.domain.admission import Limits
@@ -90,6 +91,7 @@ class Inference(Service):
     async def stop(self) -> None:
         """Finish open calls, then let the models go."""
         await asyncio.to_thread(self.fronts.stop, self.settings.drain_s)
+        await self.sampler.flush()
         await self.aliases.stop()
         self._reporting.cancel()
         await asyncio.gather(self._reporting, return_exceptions=True)
@@ -245,10 +247,14 @@ class Inference(Service):
             request_timeout_s=settings.request_timeout_s,
         )
         self.rollouts = Rollouts(self.repository)
-        scheduler = Scheduler(self.repository, self._pool, limits, self.rollouts)
+        policy = SamplingPolicy(
+            settings.sample_share, settings.sample_per_minute, settings.sample_every_s
+        )
+        self.sampler = Sampler(policy, self.objects, self.bus, self.agent, self.clock)
+        scheduler = Scheduler(self.repository, self._pool, limits, self.rollouts, self.sampler)
         fronts = Fronts(settings, self.repository, scheduler, self.access, self.clock)
         await asyncio.to_thread(fronts.start)
         self.fronts = fronts
-        self._reporting = asyncio.create_task(
-            report_for_ever(self.rollouts, self.bus, self.agent), name="rollouts"
+        self._reporting = asyncio.gather(
+            report_for_ever(self.rollouts, self.bus, self.agent), self.sampler.run_for_ever()
         )

@@ -78,6 +78,13 @@ class InferenceSettings(ServiceSettings):
     """Images per model version that are being decoded, waiting, or in the engine."""
     request_timeout_s: float = Field(default=60.0, gt=0)
     """Longest time for a request; a client's own deadline may be shorter."""
+    sample_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the requests with encoded images that is recorded: the images as assets, what the
+    model said as an event that flows' `sample` rules look at."""
+    sample_per_minute: int = Field(default=60, ge=1)
+    """Images recorded a minute at most, by this process."""
+    sample_every_s: float = Field(default=30.0, gt=0)
+    """How long recorded images are gathered for one event."""
     models_max: int = Field(default=8, ge=1)
     """Model versions loaded at once; the least recently used make room."""
     models_max_bytes: int = Field(default=2 * 1024**3, ge=1)

@@ -8,9 +8,11 @@ from loopline.contracts import (
     AliasMoved,
     ArtefactRef,
     DatasetCommitted,
+    EvaluationCommitted,
     JoinRouting,
     ModelCommitted,
     PredictionsCommitted,
+    RequestsSampled,
     RouteChunk,
     RunState,
     catalog,
@@ -23,11 +25,12 @@ from loopline.runtime.service import Service, on, work
 from services.router.adapters import commands
 from services.router.adapters.advisories import Advisories, Morgue
 from services.router.adapters.destination import Destinations
-from services.router.adapters.history import LogAsOf
+from services.router.adapters.history import LogAsOf, parsed
 from services.router.adapters.planning import Planner
 from services.router.adapters.plans import Plans
 from services.router.adapters.promotions import Promotions
 from services.router.adapters.routing import Joined, RoutingRuns
+from services.router.adapters.samples import Samples
 from services.router.domain import advisories
 from services.router.domain.plan import RoutingPlan
 from services.router.domain.training import train_decisions
@@ -51,6 +54,7 @@ class Router(Service):
         self.destinations = Destinations(
             self.settings.customer_blobs, self.settings.delivery_writes
         )
+        self.samples = Samples(self)
         self.runs = RoutingRuns(self, self.plans, self.planner, self.destinations)
         self.advisories: Advisories | None = None
         if self.client is not None:
@@ -104,6 +108,31 @@ class Router(Service):
                     id=f"{considered}/{declined.champion.digest}",
                     model=rule.model,
                 )
+                if (command := await self.promotions.to_measure(declined)) is not None:
+                    needed = f"{considered}/{declined.champion.digest}/measure"
+                    await self.bus.send(catalog.EVALUATE_MODEL, command, id=needed, pool="default")
+
+    @on(catalog.EVALUATION_COMMITTED)
+    async def on_evaluation_committed(self, event: EvaluationCommitted, delivery: Delivery) -> None:
+        """Ask the promote rules again that could not compare before this was measured."""
+        candidate = await self.promotions.awaiting(event)
+        if candidate is None:
+            return
+        for ref, flow in await LogAsOf(self.log, delivery.sequence).flows():
+            for rule in flow.promote:
+                if rule.model != event.model.name:
+                    continue
+                declined = await self.promotions.decide(rule, ref, candidate)
+                if declined is None:
+                    continue
+                log.info("promotion_declined", alias=rule.name, reason=declined.reason)
+                considered = commands.command_id(ref, rule.name, candidate.commit.artefact)
+                await self.bus.send(
+                    catalog.PROMOTION_DECLINED,
+                    declined,
+                    id=f"{considered}/{event.commit.artefact.digest}",
+                    model=rule.model,
+                )
 
     @on(catalog.ALIAS_MOVED)
     async def on_alias_moved(self, event: AliasMoved, delivery: Delivery) -> None:
@@ -125,6 +154,15 @@ class Router(Service):
                     id=commands.command_id(ref, rule.name, event.commit.artefact),
                     pool=rule.pool,
                 )
+
+    @work(catalog.REQUESTS_SAMPLED)
+    async def on_requests_sampled(self, event: RequestsSampled, delivery: Delivery) -> None:
+        """Add recorded images to the datasets of the sample rules that want them."""
+        for head in await self.log.heads(catalog.FLOW_COMMITTED):
+            flow = parsed(head)
+            for rule in flow.sample:
+                if rule.model == event.model.name:
+                    await self.samples.add(rule, head.ref, flow, event, delivery.event_id)
 
     @work(catalog.PREDICTIONS_COMMITTED)
     async def on_predictions_committed(

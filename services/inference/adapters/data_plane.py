@@ -13,15 +13,15 @@ from functools import partial
 from typing import TypeVar
 
 from loopline.clock import Clock
-from loopline.contracts import ArtefactKind, ArtefactRef, BoundingBox, Shape
+from loopline.contracts import ArtefactKind, ArtefactRef
 from loopline.contracts.inference.v1 import predict_pb2
 from loopline.digests import sha256_hex
 from loopline.errors import LooplineError, Rejected
 from loopline.store.items import Prediction
-from loopline.store.items import Shape as StoredShape
 from services.inference.adapters import oip
 from services.inference.adapters.batching import Inferred
 from services.inference.adapters.gate import ANYBODY, Visitor
+from services.inference.adapters.messages import shape_message
 from services.inference.adapters.scheduling import Job, Scheduler
 from services.inference.adapters.servable import Servable
 from services.inference.adapters.shared_memory import SharedMemory
@@ -241,7 +241,7 @@ def _response(
 def _image(found: Prediction, model: ModelVersion) -> predict_pb2.ImagePrediction:
     image = predict_pb2.ImagePrediction(
         asset=found.asset,
-        shapes=map(_shape, found.shapes),
+        shapes=map(shape_message, found.shapes),
         scores=[
             predict_pb2.ClassScore(class_name=name, score=score)
             for name, score in zip(model.classes, found.scores, strict=False)
@@ -251,20 +251,3 @@ def _image(found: Prediction, model: ModelVersion) -> predict_pb2.ImagePredictio
         (top,) = found.shapes
         image.class_name, image.confidence = top.class_name, top.confidence or 0.0
     return image
-
-
-def _shape(shape: StoredShape) -> Shape:
-    message = Shape(
-        id=shape.id,
-        class_name=shape.class_name,
-        confidence=shape.confidence,
-        source=shape.source,
-    )
-    if shape.bbox_xyxy is not None:
-        x_min, y_min, x_max, y_max = shape.bbox_xyxy
-        message.bbox_xyxy.CopyFrom(BoundingBox(x_min=x_min, y_min=y_min, x_max=x_max, y_max=y_max))
-    elif shape.mask_rle is not None:
-        message.mask.rle = shape.mask_rle
-    elif shape.polygon is not None:
-        message.polygon.points.extend(shape.polygon)
-    return message

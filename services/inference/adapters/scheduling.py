@@ -17,6 +17,7 @@ from services.inference.adapters.batching import ClosedError, Inferred
 from services.inference.adapters.preprocessing import Preparation, Prepared
 from services.inference.adapters.repository import ModelRepository
 from services.inference.adapters.rollouts import SHADOW_PRIORITY, Followed, Rollouts
+from services.inference.adapters.sampling import Sampler
 from services.inference.adapters.servable import Servable
 from services.inference.adapters.statistics import RequestTimes
 from services.inference.domain.admission import Exhausted, Limits, Retired
@@ -39,6 +40,8 @@ class Job:
         placements: How each image with an answer sat in the input; None where pixels came.
         priority: See `queueing.DEFAULT_PRIORITY`.
         here: Whether who starts it may be held up.
+        files: Its images, where it is to be recorded.
+        sampler: Who records it; None where it is not to be.
     """
 
     servable: Servable
@@ -51,6 +54,8 @@ class Job:
     input_ns: int = 0
     priority: int = 0
     here: bool = False
+    files: tuple[bytes, ...] = ()
+    sampler: Sampler | None = None
 
     def cancel(self) -> None:
         """Free its place, unless the engine has it."""
@@ -63,6 +68,9 @@ class Job:
             total_ns, inferred.queue_ns, self.input_ns, inferred.infer_ns, output_ns
         )
         self.servable.statistics.answered(times, inferred.count, now_ms)
+        if self.sampler is not None and inferred.count:
+            good = [file for at, file in enumerate(self.files) if at not in self.errors]
+            self.sampler.offer(self.servable.model, good, inferred.outputs, self.placements or ())
 
     def failed(self) -> None:
         """Count it as failed."""
@@ -77,6 +85,7 @@ class Scheduler:
         pool: Decodes.
         limits: What a request may be.
         rollouts: Second versions that get a share of the requests.
+        sampler: Records some of the requests; None for none.
     """
 
     def __init__(
@@ -85,7 +94,9 @@ class Scheduler:
         pool: Executor,
         limits: Limits,
         rollouts: Rollouts | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
+        self._sampler = sampler
         self._repository = repository
         self._rollouts = rollouts or Rollouts(repository)
         self._pool = pool
@@ -128,6 +139,7 @@ class Scheduler:
             try:
                 job = Job(servable, 0, tolerant, started_ns, priority=priority, here=here)
                 payload = payload_for(servable)
+                self._record(job, payload)
                 if followed is None or servable.model.key == followed.rollout.key:
                     return self._start(job, payload)
                 return self._start_both(followed, job, payload)
@@ -138,6 +150,11 @@ class Scheduler:
                 servable.statistics.failed(time.perf_counter_ns() - started_ns)
                 raise
         raise AssertionError("unreachable")
+
+    def _record(self, job: Job, payload: Payload) -> None:
+        sampler = self._sampler
+        if sampler is not None and isinstance(payload, EncodedImages) and sampler.wants():
+            job.sampler, job.files = sampler, payload.files
 
     def _start_both(self, followed: Followed, job: Job, payload: Payload) -> Job:
         """Start a request and, where it is to get one, a copy for the second version."""

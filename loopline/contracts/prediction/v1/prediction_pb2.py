@@ -22,23 +22,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from loopline.contracts.dataset.v1 import annotation_pb2 as loopline_dot_contracts_dot_dataset_dot_v1_dot_annotation__pb2
 from loopline.contracts.dataset.v1 import dataset_pb2 as loopline_dot_contracts_dot_dataset_dot_v1_dot_dataset__pb2
 from loopline.contracts.lineage.v1 import lineage_pb2 as loopline_dot_contracts_dot_lineage_dot_v1_dot_lineage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1loopline/contracts/prediction/v1/prediction.proto\x12 loopline.contracts.prediction.v1\x1a+loopline/contracts/dataset/v1/dataset.proto\x1a+loopline/contracts/lineage/v1/lineage.proto\"\xbd\x02\n\nApplyModel\x12\x39\n\x05model\x18\x01 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12;\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\r\n\x05where\x18\x03 \x01(\t\x12\x38\n\x04\x66low\x18\x04 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x33\n\x05\x61\x63tor\x18\x05 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Actor\x12\x39\n\x05since\x18\x06 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\"Q\n\x0cPredictChunk\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x13\n\x0bplan_digest\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\r\x12\r\n\x05total\x18\x04 \x01(\r\"6\n\x0fJoinPredictions\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x13\n\x0bplan_digest\x18\x02 \x01(\t\"\xf3\x02\n\x14PredictionsCommitted\x12\x35\n\x06\x63ommit\x18\x01 \x01(\x0b\x32%.loopline.contracts.lineage.v1.Commit\x12\x39\n\x05model\x18\x02 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12;\n\x07\x64\x61taset\x18\x03 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x34\n\x04tree\x18\x04 \x01(\x0b\x32&.loopline.contracts.dataset.v1.TreeRef\x12\x18\n\x10selection_digest\x18\x05 \x01(\t\x12\x10\n\x08selected\x18\x06 \x01(\x04\x12\x10\n\x08inferred\x18\x07 \x01(\x04\x12\x38\n\x04\x66low\x18\x08 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRefb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1loopline/contracts/prediction/v1/prediction.proto\x12 loopline.contracts.prediction.v1\x1a.loopline/contracts/dataset/v1/annotation.proto\x1a+loopline/contracts/dataset/v1/dataset.proto\x1a+loopline/contracts/lineage/v1/lineage.proto\"\xbd\x02\n\nApplyModel\x12\x39\n\x05model\x18\x01 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12;\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\r\n\x05where\x18\x03 \x01(\t\x12\x38\n\x04\x66low\x18\x04 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x33\n\x05\x61\x63tor\x18\x05 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Actor\x12\x39\n\x05since\x18\x06 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\"\xb0\x01\n\x0cSampledImage\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x10\n\x08width_px\x18\x04 \x01(\r\x12\x11\n\theight_px\x18\x05 \x01(\r\x12\x34\n\x06shapes\x18\x06 \x03(\x0b\x32$.loopline.contracts.dataset.v1.Shape\x12\x0e\n\x06scores\x18\x07 \x03(\x01\"\xf1\x01\n\x0fRequestsSampled\x12\x39\n\x05model\x18\x01 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x03 \x03(\t\x12>\n\x06images\x18\x04 \x03(\x0b\x32..loopline.contracts.prediction.v1.SampledImage\x12\x33\n\x05\x61gent\x18\x05 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Agent\x12\x0f\n\x07\x64ropped\x18\x06 \x01(\x04\"Q\n\x0cPredictChunk\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x13\n\x0bplan_digest\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\r\x12\r\n\x05total\x18\x04 \x01(\r\"6\n\x0fJoinPredictions\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x13\n\x0bplan_digest\x18\x02 \x01(\t\"\xf3\x02\n\x14PredictionsCommitted\x12\x35\n\x06\x63ommit\x18\x01 \x01(\x0b\x32%.loopline.contracts.lineage.v1.Commit\x12\x39\n\x05model\x18\x02 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12;\n\x07\x64\x61taset\x18\x03 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x34\n\x04tree\x18\x04 \x01(\x0b\x32&.loopline.contracts.dataset.v1.TreeRef\x12\x18\n\x10selection_digest\x18\x05 \x01(\t\x12\x10\n\x08selected\x18\x06 \x01(\x04\x12\x10\n\x08inferred\x18\x07 \x01(\x04\x12\x38\n\x04\x66low\x18\x08 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRefb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loopline.contracts.prediction.v1.prediction_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APPLYMODEL']._serialized_start=178
-  _globals['_APPLYMODEL']._serialized_end=495
-  _globals['_PREDICTCHUNK']._serialized_start=497
-  _globals['_PREDICTCHUNK']._serialized_end=578
-  _globals['_JOINPREDICTIONS']._serialized_start=580
-  _globals['_JOINPREDICTIONS']._serialized_end=634
-  _globals['_PREDICTIONSCOMMITTED']._serialized_start=637
-  _globals['_PREDICTIONSCOMMITTED']._serialized_end=1008
+  _globals['_APPLYMODEL']._serialized_start=226
+  _globals['_APPLYMODEL']._serialized_end=543
+  _globals['_SAMPLEDIMAGE']._serialized_start=546
+  _globals['_SAMPLEDIMAGE']._serialized_end=722
+  _globals['_REQUESTSSAMPLED']._serialized_start=725
+  _globals['_REQUESTSSAMPLED']._serialized_end=966
+  _globals['_PREDICTCHUNK']._serialized_start=968
+  _globals['_PREDICTCHUNK']._serialized_end=1049
+  _globals['_JOINPREDICTIONS']._serialized_start=1051
+  _globals['_JOINPREDICTIONS']._serialized_end=1105
+  _globals['_PREDICTIONSCOMMITTED']._serialized_start=1108
+  _globals['_PREDICTIONSCOMMITTED']._serialized_end=1479
 # @@protoc_insertion_point(module_scope)

@@ -1,8 +1,10 @@
+from loopline.contracts.dataset.v1 import annotation_pb2 as _annotation_pb2
 from loopline.contracts.dataset.v1 import dataset_pb2 as _dataset_pb2
 from loopline.contracts.lineage.v1 import lineage_pb2 as _lineage_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -22,6 +24,40 @@ class ApplyModel(_message.Message):
     actor: _lineage_pb2.Actor
     since: _lineage_pb2.ArtefactRef
     def __init__(self, model: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., dataset: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., where: _Optional[str] = ..., flow: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., actor: _Optional[_Union[_lineage_pb2.Actor, _Mapping]] = ..., since: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ...) -> None: ...
+
+class SampledImage(_message.Message):
+    __slots__ = ("asset", "media_type", "size_bytes", "width_px", "height_px", "shapes", "scores")
+    ASSET_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    SHAPES_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    asset: str
+    media_type: str
+    size_bytes: int
+    width_px: int
+    height_px: int
+    shapes: _containers.RepeatedCompositeFieldContainer[_annotation_pb2.Shape]
+    scores: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, asset: _Optional[str] = ..., media_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., shapes: _Optional[_Iterable[_Union[_annotation_pb2.Shape, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class RequestsSampled(_message.Message):
+    __slots__ = ("model", "task", "classes", "images", "agent", "dropped")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    model: _lineage_pb2.ArtefactRef
+    task: str
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    images: _containers.RepeatedCompositeFieldContainer[SampledImage]
+    agent: _lineage_pb2.Agent
+    dropped: int
+    def __init__(self, model: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., task: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., images: _Optional[_Iterable[_Union[SampledImage, _Mapping]]] = ..., agent: _Optional[_Union[_lineage_pb2.Agent, _Mapping]] = ..., dropped: _Optional[int] = ...) -> None: ...
 
 class PredictChunk(_message.Message):
     __slots__ = ("run_id", "plan_digest", "index", "total")
