@@ -11,14 +11,15 @@ import base64
 import json
 import secrets
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import jwt
-from authlib.integrations.base_client.errors import OAuthError
-from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from loopline.errors import Rejected, Transient, Unauthenticated
+
+if TYPE_CHECKING:  # loaded by the first sign-in: most consoles have no identity provider
+    from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
 SCOPES = "openid profile email"
@@ -110,6 +111,8 @@ class IdentityProvider:
             Unauthenticated: The provider takes the code for no good, or its ID token is none.
             Transient: It does not answer.
         """
+        from authlib.integrations.base_client.errors import OAuthError
+
         metadata = await self._discovered()
         try:
             async with self._client(redirect_uri) as client:
@@ -167,6 +170,8 @@ class IdentityProvider:
         return found
 
     def _client(self, redirect_uri: str) -> AsyncOAuth2Client:
+        from authlib.integrations.httpx_client import AsyncOAuth2Client
+
         return AsyncOAuth2Client(
             client_id=self._client_id,
             client_secret=self._client_secret or None,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from loopline.access import Caller
-from loopline.client.datasets import DatasetVerbs
-from loopline.client.models import ModelVerbs
-from loopline.client.session import Session
-from loopline.client.settings import ClientSettings
 from loopline.contracts import Actor
 from loopline.runtime.service import Service
+
+if TYPE_CHECKING:  # with gRPC and formats half a second: loaded by the first who changes something
+    from loopline.client.datasets import DatasetVerbs
+    from loopline.client.models import ModelVerbs
+    from loopline.client.session import Session
 
 
 def actor_of(caller: Caller) -> Actor:
@@ -28,13 +31,20 @@ class Sdk:
 
     def datasets(self, caller: Caller) -> DatasetVerbs:
         """Return the verbs of datasets, acting for a caller."""
+        from loopline.client.datasets import DatasetVerbs
+
         return DatasetVerbs(self._session(caller))
 
     def models(self, caller: Caller) -> ModelVerbs:
         """Return the verbs of models, acting for a caller."""
+        from loopline.client.models import ModelVerbs
+
         return ModelVerbs(self._session(caller))
 
     def _session(self, caller: Caller) -> Session:
+        from loopline.client.session import Session
+        from loopline.client.settings import ClientSettings
+
         service = self._service
         settings = ClientSettings(workspace=service.settings.workspace, user=caller.name)
         return Session.within(
