@@ -42,7 +42,12 @@ def show(job: Job, data: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def items(
     job: Job,
-    state: Annotated[str, typer.Option(help="Only these: open or submitted.")] = "",
+    state: Annotated[
+        str,
+        typer.Option(
+            help="Only these: todo, queued, annotating, submitted, disputed, accepted, rejected."
+        ),
+    ] = "",
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,15 +75,190 @@ def _classes(shapes: list[dict[str, Any]]) -> str:
     )
 
 
+@app.command("open")
+def open_job(
+    job: Job,
+    dataset: Annotated[str, typer.Argument(help="NAME, NAME@v3.")],
+    where: Annotated[
+        str, typer.Option(help="Rule over `item` that chooses; every item if empty.")
+    ] = "",
+    limit: Annotated[int, typer.Option(help="At most so many items; 0 for all.")] = 0,
+    classes: Annotated[str, typer.Option(help="Comma separated; the dataset's if empty.")] = "",
+    shapes: Annotated[
+        str, typer.Option(help="Of whole_image, box, polygon, mask; comma separated.")
+    ] = "",
+    instructions: Annotated[str, typer.Option(help="What labelers should know.")] = "",
+    review: Annotated[bool, typer.Option(help="A reviewer looks at every item.")] = False,
+    labelers_per_item: Annotated[int, typer.Option(help="People on each item.")] = 1,
+    predictions: Annotated[str, typer.Option(help="Committed predictions to show.")] = "",
+    priority: Annotated[int, typer.Option(help="Higher ones come first.")] = 0,
+    webhook_url: Annotated[str, typer.Option(help="Told of the job.")] = "",
+    notify: Annotated[str, typer.Option(help="mailto:ADDRESS, chat:NAME; comma separated.")] = "",
+    keeps_filling: Annotated[bool, typer.Option(help="Further commands add items.")] = False,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open a labeling job over items of a dataset version."""
+    options: dict[str, Any] = {
+        "where": where,
+        "classes": _listed(classes),
+        "shapes": _listed(shapes),
+        "instructions": instructions,
+        "review": review,
+        "labelers_per_item": labelers_per_item,
+        "predictions": predictions,
+        "priority": priority,
+        "webhook_url": webhook_url,
+        "notify": _listed(notify),
+        "keeps_filling": keeps_filling,
+    }
+    if limit:
+        options["limit"] = limit
+    with connect(data) as loopline:
+        _say(loopline.job.open(job, dataset, **options), as_json)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _say(job: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit_json(job)
+    else:
+        state = job["state"].replace("_", " ")
+        console.print(f"{job['job']} is {state}: {job['submitted']} of {job['items']} items")
+
+
 @app.command()
-def stop(job: Job, data: DataDir = None, as_json: AsJson = False) -> None:
+def start(job: Job, data: DataDir = None, as_json: AsJson = False) -> None:
+    """Start a job that waits to be started."""
+    with connect(data) as loopline:
+        _say(loopline.job.start(job), as_json)
+
+
+@app.command()
+def stop(
+    job: Job,
+    drop_labels: Annotated[
+        bool, typer.Option(help="The labels made so far do not go into the dataset.")
+    ] = False,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Stop a job: nothing more can be submitted."""
     with connect(data) as loopline:
-        found = loopline.job.stop(job)
+        found = loopline.job.stop(job, keep_labels=not drop_labels)
     if as_json:
         emit_json(found)
     else:
         console.print(f"{job} is stopped")
+
+
+@app.command()
+def reopen(
+    job: Job,
+    assets: Annotated[list[str] | None, typer.Argument(help="Items; all if none.")] = None,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open a job again that is over; items go back to the queue."""
+    with connect(data) as loopline:
+        _say(loopline.job.reopen(job, assets or []), as_json)
+
+
+@app.command()
+def wrong(
+    job: Job,
+    kind: Annotated[str, typer.Option(help="class, missed, invented or moved.")] = "",
+    class_name: Annotated[str, typer.Option("--class", help="Predicted or said.")] = "",
+    confidence_min: Annotated[float, typer.Option(help="Only where it was this sure.")] = 0.0,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say where the model that labelers were shown was wrong."""
+    with connect(data) as loopline:
+        found = loopline.job.wrong(
+            job, kind=kind, class_name=class_name, confidence_min=confidence_min
+        )
+    if as_json:
+        emit_json(found)
+        return
+    rows = (
+        (
+            w["asset"][:16],
+            w["kind"],
+            _classes([w["predicted"]] if w["predicted"] else []),
+            _classes([w["label"]] if w["label"] else []),
+            f"{w['iou']:.2f}",
+            w["model"][:12],
+        )
+        for w in found
+    )
+    emit_table(job, ("asset", "how", "predicted", "labeled", "IoU", "model"), rows)
+
+
+@app.command()
+def labelers(job: Job, data: DataDir = None, as_json: AsJson = False) -> None:
+    """Show how each labeler does, against the truth and against each other."""
+    with connect(data) as loopline:
+        found = loopline.job.labelers(job)
+    if as_json:
+        emit_json(found)
+        return
+    columns = ("labeler", "items", "spent_s", "accepted", "rejected", "ground_truth_score")
+    rows = ([_shown(p[name]) for name in (*columns, "agreement")] for p in found["labelers"])
+    emit_table(job, (*columns, "agreement"), rows)
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+@app.command()
+def predict(
+    job: Job,
+    model: Annotated[str, typer.Argument(help="NAME, NAME@champion, NAME@v3.")],
+    confidence_min: Annotated[float, typer.Option(help="Less sure shapes are not shown.")] = 0.0,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a deployed model about every item that waits for labels."""
+    with connect(data) as loopline:
+        found = loopline.job.predict(job, model, confidence_min=confidence_min)
+    if as_json:
+        emit_json(found)
+    else:
+        console.print(f"{model} is being asked about {job}")
+
+
+@app.command()
+def notifications(job: Job, data: DataDir = None, as_json: AsJson = False) -> None:
+    """List what became of telling others of a job."""
+    with connect(data) as loopline:
+        found = loopline.job.notifications(job)
+    if as_json:
+        emit_json(found)
+        return
+    columns = ("at", "type", "receiver", "outcome", "attempts", "detail")
+    emit_table(job, columns, ([n[name] for name in columns] for n in found))
+
+
+@app.command()
+def redeliver(
+    job: Job,
+    version: Annotated[int, typer.Option(help="Of the job's commit; the last for 0.")] = 0,
+    receiver: Annotated[str, typer.Option(help="As the job names it; all if empty.")] = "",
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the receivers of a job's commit again."""
+    with connect(data) as loopline:
+        found = loopline.job.redeliver(job, version=version, receiver=receiver)
+    if as_json:
+        emit_json(found)
+    else:
+        console.print(f"sent again to {', '.join(found['receivers'])}")
 
 
 def label(

@@ -143,6 +143,8 @@ def _method(node: ast.AsyncFunctionDef) -> str:
     iterates = returns.startswith("AsyncIterator")
     arguments = ast.unparse(node.args)
     names = [a.arg for a in node.args.args[1:]] + [f"{a.arg}={a.arg}" for a in node.args.kwonlyargs]
+    if node.args.kwarg is not None:
+        names.append(f"**{node.args.kwarg.arg}")
     call = f"self._client.{node.name}({', '.join(names)})"
     how = "iterate" if iterates else "call"
     # Inside a class with a method `list`, that name means the method.

@@ -89,10 +89,106 @@ class JobVerbs:
                 )
         return len(entries)
 
+    async def open(self, job: str, dataset: str, **options: Any) -> dict[str, Any]:
+        """Open a job over items of a dataset version.
+
+        Args:
+            job: Its name.
+            dataset: "catalogue", "catalogue@v3".
+            **options: The other fields of `POST /v1/jobs` (docs/labeling.md): `items` or `where`,
+                `classes`, `shapes`, `review`, `labelers_per_item`, ...
+        """
+        body = {"job": job, "dataset": dataset, "actor": self._session.settings.user, **options}
+        return await self._call("POST", "/v1/jobs", json=body)
+
+    async def start(self, job: str) -> dict[str, Any]:
+        """Start a job that waits to be started."""
+        body = {"labeler": self._session.settings.user}
+        return await self._call("POST", f"/v1/jobs/{validate_name('job', job)}/start", json=body)
+
     async def stop(self, job: str, *, keep_labels: bool = True) -> dict[str, Any]:
         """Stop a job: nothing more can be submitted; the labels made so far are kept, or not."""
         body = {"actor": self._session.settings.user, "keep_labels": keep_labels}
         return await self._call("POST", f"/v1/jobs/{validate_name('job', job)}/stop", json=body)
+
+    async def reopen(self, job: str, assets: Sequence[str] = ()) -> dict[str, Any]:
+        """Open a job again that is over; these items, or all, go back to the queue."""
+        body = {"actor": self._session.settings.user, "assets": [*assets]}
+        return await self._call("POST", f"/v1/jobs/{validate_name('job', job)}/reopen", json=body)
+
+    async def take(
+        self, job: str, count: int = 1, *, labeler: str = "", review: bool = False
+    ) -> JsonList:
+        """Take items to label, or to review; nobody else gets them meanwhile."""
+        body = {"labeler": labeler or self._session.settings.user, "count": count}
+        step = "review/next" if review else "next"
+        path = f"/v1/jobs/{validate_name('job', job)}/{step}"
+        return list((await self._call("POST", path, json=body))["items"])
+
+    async def review(
+        self,
+        job: str,
+        asset: str,
+        verdict: str,
+        *,
+        labels_version: int,
+        comment: str = "",
+        reviewer: str = "",
+    ) -> dict[str, Any]:
+        """Say "accepted" or "rejected" of an item's labels, of the version that was looked at."""
+        body = {
+            "verdict": verdict,
+            "labels_version": labels_version,
+            "comment": comment,
+            "reviewer": reviewer or self._session.settings.user,
+        }
+        return await self._call("POST", f"/v1/jobs/{job}/items/{asset}/review", json=body)
+
+    async def wrong(
+        self, job: str, *, kind: str = "", class_name: str = "", confidence_min: float = 0.0
+    ) -> JsonList:
+        """Return where the model that labelers were shown was wrong.
+
+        Args:
+            job: The job.
+            kind: Only "class", "missed", "invented" or "moved".
+            class_name: Only where this class was predicted or is said.
+            confidence_min: Only what the model was at least this sure of, and what it missed.
+        """
+        path = f"/v1/jobs/{validate_name('job', job)}/wrong"
+        query = {"kind": kind, "class_name": class_name, "confidence_min": str(confidence_min)}
+        found: JsonList = []
+        cursor = ""
+        while True:
+            asked = {**query, "limit": str(BULK), "cursor": cursor}
+            page = await self._call("GET", path, params={k: v for k, v in asked.items() if v})
+            found.extend(page["wrong"])
+            cursor = page["next_cursor"] or ""
+            if not cursor:
+                return found
+
+    async def labelers(self, job: str) -> dict[str, Any]:
+        """Return how each labeler does, against the truth and against each other."""
+        return await self._call("GET", f"/v1/jobs/{validate_name('job', job)}/labelers")
+
+    async def predict(self, job: str, model: str, *, confidence_min: float = 0.0) -> dict[str, Any]:
+        """Ask a deployed model about every item that waits for labels; returns at once."""
+        body = {"model": model, "confidence_min": confidence_min}
+        return await self._call("POST", f"/v1/jobs/{validate_name('job', job)}/predict", json=body)
+
+    async def preannotation(self, job: str) -> dict[str, Any]:
+        """Return how far a model was asked about a job's items."""
+        return await self._call("GET", f"/v1/jobs/{validate_name('job', job)}/predict")
+
+    async def notifications(self, job: str) -> JsonList:
+        """Return what became of telling others of a job, the latest first."""
+        path = f"/v1/jobs/{validate_name('job', job)}/notifications"
+        return list((await self._call("GET", path))["notifications"])
+
+    async def redeliver(self, job: str, *, version: int = 0, receiver: str = "") -> dict[str, Any]:
+        """Tell one or every receiver of a job's commit (the last one for 0) again."""
+        path = f"/v1/jobs/{validate_name('job', job)}/notifications/redeliver"
+        return await self._call("POST", path, json={"version": version, "receiver": receiver})
 
     async def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         session = self._session

@@ -439,9 +439,91 @@ class JobVerbs:
         """
         return self._portal.call(self._client.label_many(job, labels, labeler=labeler))
 
+    def open(self, job: str, dataset: str, **options: Any) -> dict[str, Any]:
+        """Open a job over items of a dataset version.
+
+        Args:
+            job: Its name.
+            dataset: "catalogue", "catalogue@v3".
+            **options: The other fields of `POST /v1/jobs` (docs/labeling.md): `items` or `where`,
+                `classes`, `shapes`, `review`, `labelers_per_item`, ...
+        """
+        return self._portal.call(self._client.open(job, dataset, **options))
+
+    def start(self, job: str) -> dict[str, Any]:
+        """Start a job that waits to be started."""
+        return self._portal.call(self._client.start(job))
+
     def stop(self, job: str, *, keep_labels: bool = True) -> dict[str, Any]:
         """Stop a job: nothing more can be submitted; the labels made so far are kept, or not."""
         return self._portal.call(self._client.stop(job, keep_labels=keep_labels))
+
+    def reopen(self, job: str, assets: Sequence[str] = ()) -> dict[str, Any]:
+        """Open a job again that is over; these items, or all, go back to the queue."""
+        return self._portal.call(self._client.reopen(job, assets))
+
+    def take(
+        self, job: str, count: int = 1, *, labeler: str = "", review: bool = False
+    ) -> JsonList:
+        """Take items to label, or to review; nobody else gets them meanwhile."""
+        return self._portal.call(self._client.take(job, count, labeler=labeler, review=review))
+
+    def review(
+        self,
+        job: str,
+        asset: str,
+        verdict: str,
+        *,
+        labels_version: int,
+        comment: str = "",
+        reviewer: str = "",
+    ) -> dict[str, Any]:
+        """Say "accepted" or "rejected" of an item's labels, of the version that was looked at."""
+        return self._portal.call(
+            self._client.review(
+                job,
+                asset,
+                verdict,
+                labels_version=labels_version,
+                comment=comment,
+                reviewer=reviewer,
+            )
+        )
+
+    def wrong(
+        self, job: str, *, kind: str = "", class_name: str = "", confidence_min: float = 0.0
+    ) -> JsonList:
+        """Return where the model that labelers were shown was wrong.
+
+        Args:
+            job: The job.
+            kind: Only "class", "missed", "invented" or "moved".
+            class_name: Only where this class was predicted or is said.
+            confidence_min: Only what the model was at least this sure of, and what it missed.
+        """
+        return self._portal.call(
+            self._client.wrong(job, kind=kind, class_name=class_name, confidence_min=confidence_min)
+        )
+
+    def labelers(self, job: str) -> dict[str, Any]:
+        """Return how each labeler does, against the truth and against each other."""
+        return self._portal.call(self._client.labelers(job))
+
+    def predict(self, job: str, model: str, *, confidence_min: float = 0.0) -> dict[str, Any]:
+        """Ask a deployed model about every item that waits for labels; returns at once."""
+        return self._portal.call(self._client.predict(job, model, confidence_min=confidence_min))
+
+    def preannotation(self, job: str) -> dict[str, Any]:
+        """Return how far a model was asked about a job's items."""
+        return self._portal.call(self._client.preannotation(job))
+
+    def notifications(self, job: str) -> JsonList:
+        """Return what became of telling others of a job, the latest first."""
+        return self._portal.call(self._client.notifications(job))
+
+    def redeliver(self, job: str, *, version: int = 0, receiver: str = "") -> dict[str, Any]:
+        """Tell one or every receiver of a job's commit (the last one for 0) again."""
+        return self._portal.call(self._client.redeliver(job, version=version, receiver=receiver))
 
 
 class DeadVerbs:
