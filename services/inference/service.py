@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -34,7 +33,7 @@ from services.inference.adapters.aliases import AliasFollower
 from services.inference.adapters.applications import Applications, ChunkResult
 from services.inference.adapters.bulk import BulkPredictor
 from services.inference.adapters.committed_models import CommittedModels
-from services.inference.adapters.engine import EngineOptions, OnnxEngine
+from services.inference.adapters.engine import EngineOptions, OnnxEngine, cores
 from services.inference.adapters.fronts import Fronts
 from services.inference.adapters.repository import ModelRepository
 from services.inference.adapters.rollouts import Rollouts, report_for_ever
@@ -66,7 +65,7 @@ class Inference(Service):
         process_tuning.keep_large_blocks()
         cv2.setNumThreads(1)  # the pool is the parallelism; more threads below it only compete
         self._pool = ThreadPoolExecutor(
-            settings.decode_threads or os.cpu_count() or 1, thread_name_prefix="decode"
+            settings.decode_threads or cores(), thread_name_prefix="decode"
         )
         self.repository = ModelRepository(
             CommittedModels(self.log, self.objects),

@@ -142,7 +142,7 @@ class OnnxEngine:
         self._needs_care = engine_types.needs_care(self.signature)
         check_contract(self.signature, model)
         self._on_gpu = not _GPU_PROVIDERS.isdisjoint(self.providers)
-        self.instances = 1 if self._on_gpu else max(1, (os.cpu_count() or 1) // options.threads)
+        self.instances = 1 if self._on_gpu else max(1, cores() // options.threads)
         self.preferred_batch = self._warm_up(options)
         # What others allocate meanwhile counts too, so it is never told too small but by sharing.
         grown_bytes = _resident_bytes() - before_bytes
@@ -285,6 +285,12 @@ def _check_outputs(outputs: Arrays, count: int, model: ModelVersion) -> None:
             f"{model.key} gives {outputs[PROBABILITIES].shape} for {count} images "
             f"and {len(model.classes)} classes"
         )
+
+
+def cores() -> int:
+    """Return how many cores this process may use, which may be fewer than there are."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _warm_up_sizes(largest: int) -> list[int]:

@@ -317,6 +317,9 @@ class ModelRepository:
             model=key.model,
             version=key.version,
             providers=servable.engine.providers,
+            batch=servable.policy.size,
+            instances=servable.policy.instances,
+            size_bytes=servable.engine.size_bytes,
         )
         for old in retired:
             log.info("model_unloaded", model=old.model.name, version=old.model.version)
