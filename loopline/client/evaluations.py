@@ -19,7 +19,7 @@ from loopline.evaluation.report import Comparison, Report
 from loopline.reports.card import Facts
 from loopline.reports.card import render as render_card
 from loopline.store.commits import Committed
-from loopline.store.evaluations import CONFIDENCE, DATA_ROLES, RESAMPLES, Evaluated, Evaluations
+from loopline.store.evaluations import CONFIDENCE, RESAMPLES, Evaluated, Evaluations, data_of
 from loopline.store.objects import Area
 
 EvaluationVersions = list[Committed[EvaluationCommitted]]  # within the class, `list` is the method
@@ -135,8 +135,7 @@ class EvaluationVerbs:
     async def card(self, model: str) -> str:
         """Return the model card of a version: Markdown."""
         version = await self._models.get(model)
-        run = version.commit.run
-        trained_on = next((ref for ref in run.inputs if ref.role in DATA_ROLES), None)
+        trained_on = data_of(version.message)
         datasets = self._session.datasets
         dataset = (await datasets.version(trained_on)).message if trained_on else None
         heads = await self._models.aliases(version.ref.name)

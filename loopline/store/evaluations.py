@@ -52,10 +52,15 @@ class Evaluations:
             for found in history
             if found.message.model.digest == ref.digest
         ]
-        inputs = model.commit.run.inputs
-        trained_on = next((i for i in inputs if i.role in DATA_ROLES), ArtefactRef())
-        own = [Evaluated(trained_on, evaluation) for evaluation in model.evaluations]
+        own = [Evaluated(data_of(model) or ArtefactRef(), one) for one in model.evaluations]
         return [*reversed(later), *own]
+
+    async def on_split(self, model: ModelCommitted, split_digest: str) -> Evaluation | None:
+        """Return a version's newest evaluation on exactly these items and labels, or None."""
+        for found in await self.of(model):
+            if split_digest and found.evaluation.split_digest == split_digest:
+                return found.evaluation
+        return None
 
     async def shared(self, a: ModelCommitted, b: ModelCommitted) -> tuple[Evaluation, Evaluation]:
         """Return an evaluation of each on the same items and labels, the newest of the second's.
@@ -111,6 +116,11 @@ class Evaluations:
                 "split_digest": of_b.split_digest,
             }
         )
+
+
+def data_of(model: ModelCommitted) -> ArtefactRef | None:
+    """Return the dataset version that a model's own evaluation is of; None if it names none."""
+    return next((ref for ref in model.commit.run.inputs if ref.role in DATA_ROLES), None)
 
 
 def version_of(ref: ArtefactRef) -> str:

@@ -18,6 +18,7 @@ from loopline.contracts import (
     Commit,
     DatasetCommitted,
     Evaluation,
+    EvaluationCommitted,
     FlowCommitted,
     ModelCommitted,
     PredictionsCommitted,
@@ -104,6 +105,7 @@ class Flywheel:
         *,
         split_digest: str = "5" * 64,
         outcomes_digest: str = "",
+        trained_on: ArtefactRef | None = None,
     ) -> Committed[ModelCommitted]:
         """Commit a model version evaluated on the test split."""
         digest = digest_of([name, weights])
@@ -122,7 +124,41 @@ class Flywheel:
             classes=CLASSES,
             evaluations=[evaluation] if split_digest else [],
         )
+        if trained_on is not None:
+            read = message.commit.run.inputs.add()
+            read.CopyFrom(trained_on)
+            read.role = "train_on"
         return await self._commit(catalog.MODEL_COMMITTED, message, name=name)
+
+    async def evaluation(
+        self,
+        model: Committed[ModelCommitted],
+        dataset: ArtefactRef,
+        metrics: Mapping[str, float],
+        *,
+        split_digest: str,
+        outcomes_digest: str = "",
+    ) -> Committed[EvaluationCommitted]:
+        """Commit that a model version was measured on the test split of a dataset version."""
+        digest = digest_of([model.ref.digest, dataset.digest, split_digest])
+        kind = ArtefactKind.ARTEFACT_KIND_EVALUATION
+        message = EvaluationCommitted(
+            commit=Commit(
+                artefact=ArtefactRef(kind=kind, name=model.ref.name, digest=digest),
+                run=_run(RunKind.RUN_KIND_EVALUATE, on=digest),
+            ),
+            model=model.ref,
+            dataset=dataset,
+            task="classification",
+            evaluation=Evaluation(
+                split="test",
+                split_digest=split_digest,
+                count=100,
+                metrics=metrics,
+                outcomes_digest=outcomes_digest,
+            ),
+        )
+        return await self._commit(catalog.EVALUATION_COMMITTED, message, model=model.ref.name)
 
     async def alias(
         self, model: Committed[ModelCommitted], alias: str = "champion"

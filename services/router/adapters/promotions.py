@@ -10,6 +10,9 @@ from loopline.contracts import (
     ArtefactKind,
     ArtefactRef,
     Commit,
+    EvaluateModel,
+    Evaluation,
+    EvaluationCommitted,
     ModelCommitted,
     PromotionDeclined,
     Run,
@@ -21,7 +24,7 @@ from loopline.flows import PromoteRule, observations
 from loopline.runtime.service import Service
 from loopline.store import runs
 from loopline.store.commits import Committed, Unchanged
-from loopline.store.evaluations import Evaluations
+from loopline.store.evaluations import Evaluations, data_of
 from loopline.tracing import current_trace_id
 from services.router.adapters.planning import in_role
 from services.router.domain.promotion import (
@@ -62,7 +65,7 @@ class Promotions:
         async def build(head: Committed[AliasMoved] | None) -> AliasMoved:
             nonlocal declined
             declined = None
-            champion = await self._champion(rule.model, head)
+            champion = await self._champion(head)
             if champion and champion.commit.artefact.digest == candidate.commit.artefact.digest:
                 raise Unchanged(f"{rule.name} points to it already")
             verdict = await self._judged(rule, candidate, champion)
@@ -80,7 +83,9 @@ class Promotions:
     ) -> Verdict:
         if champion is None:
             return judge(rule, _contender(candidate), None)
-        one, other = _contender(candidate), _contender(champion)
+        one = _contender(candidate)
+        measured = await self._evaluations.on_split(champion, one.split_digest)
+        other = _contender(champion, measured)
         if obstacle_to(one, other) or not rule.rule.uses("comparison"):
             return judge(rule, one, other)
         try:
@@ -89,13 +94,46 @@ class Promotions:
             return not_applied(rule, error.message)
         return judge(rule, one, other, observations.comparison(comparison))
 
-    async def _champion(
-        self, model: str, head: Committed[AliasMoved] | None
-    ) -> ModelCommitted | None:
+    async def to_measure(self, declined: PromotionDeclined) -> EvaluateModel | None:
+        """Return what has to be measured before a declined rule can decide, if that is all.
+
+        The candidate was measured on a test split that the champion has not seen: a dataset version
+        whose test items or labels differ. The champion is then measured on that one, too.
+        """
+        candidate = await self._model(declined.candidate)
+        evaluation = observations.frozen_evaluation(candidate)
+        if not declined.champion.digest or evaluation is None or not evaluation.split_digest:
+            return None
+        if declined.champion.version > declined.candidate.version:
+            return None
+        champion = await self._model(declined.champion)
+        dataset = data_of(candidate)
+        if dataset is None or await self._evaluations.on_split(champion, evaluation.split_digest):
+            return None
+        return EvaluateModel(
+            model=declined.champion,
+            dataset=dataset,
+            split=evaluation.split,
+            actor=Actor(kind="flow", name=declined.flow.name),
+        )
+
+    async def awaiting(self, event: EvaluationCommitted) -> ModelCommitted | None:
+        """Return the newest version of the model, if it can be compared by this evaluation."""
+        head = await self._log.head(catalog.MODEL_COMMITTED, name=event.model.name)
+        if head is None or head.ref.digest == event.model.digest:
+            return None
+        own = observations.frozen_evaluation(head.message)
+        if own is None or own.split_digest != event.evaluation.split_digest:
+            return None
+        return head.message
+
+    async def _model(self, ref: ArtefactRef) -> ModelCommitted:
+        return (await self._log.version(catalog.MODEL_COMMITTED, ref, name=ref.name)).message
+
+    async def _champion(self, head: Committed[AliasMoved] | None) -> ModelCommitted | None:
         if head is None:
             return None
-        target = head.message.target
-        return (await self._log.version(catalog.MODEL_COMMITTED, target, name=model)).message
+        return await self._model(head.message.target)
 
     def _run(self, rule: PromoteRule, flow: ArtefactRef, candidate: ArtefactRef) -> Run:
         return runs.new_run(
@@ -131,12 +169,12 @@ def _moved(
     )
 
 
-def _contender(committed: ModelCommitted) -> Contender:
-    evaluation = observations.frozen_evaluation(committed)
+def _contender(committed: ModelCommitted, measured: Evaluation | None = None) -> Contender:
+    evaluation = measured or observations.frozen_evaluation(committed)
     return Contender(
         version=committed.commit.artefact.version,
         split_digest=evaluation.split_digest if evaluation else "",
-        fields=observations.evaluated_model(committed),
+        fields=observations.evaluated_model(committed, evaluation),
     )
 
 
