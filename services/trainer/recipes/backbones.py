@@ -36,6 +36,12 @@ def build_backbone(name: str, **options: Any) -> nn.Module:
     return model
 
 
+def has_one_size(name: str) -> bool:
+    """Tell whether a backbone is made for images of one size, which it must be told."""
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    return config is not None and bool(config.fixed_input_size)
+
+
 class Normalisation(nn.Module):
     """From pixels `(N, H, W, C)` uint8 to `(N, C, H, W)` float32 as a backbone expects them.
 

@@ -34,8 +34,8 @@ class ClassificationRecipe(WholeImageRecipe[ClassificationParameters]):
         """See `WholeImageRecipe`; Rejected if timm has no such backbone."""
         from services.trainer.recipes.networks import Headed
 
-        p = self.parameters
-        return Headed(p.backbone, len(self.classes), self.input_format.channels, p.dropout)
+        p, wanted = self.parameters, self.input_format
+        return Headed(p.backbone, len(self.classes), wanted.channels, p.dropout, wanted.height_px)
 
     def backbone(self, model: torch.nn.Module) -> torch.nn.Module:
         """See `Recipe`."""

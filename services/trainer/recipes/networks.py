@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from services.trainer.recipes.backbones import Normalisation, build_backbone
+from services.trainer.recipes.backbones import Normalisation, build_backbone, has_one_size
 from services.trainer.recipes.interface import Batch
 
 MIN_TO_CALIBRATE: Final = 50  # images; below, a fitted temperature is mostly noise
@@ -49,11 +49,16 @@ class Headed(nn.Module):
         classes: K.
         channels: Of the images.
         dropout: Before the linear layer.
+        side_px: Of the images; some transformers are made for one size.
     """
 
-    def __init__(self, name: str, classes: int, channels: int, dropout: float) -> None:
+    def __init__(
+        self, name: str, classes: int, channels: int, dropout: float, side_px: int
+    ) -> None:
         super().__init__()
-        options = {"num_classes": 0, "in_chans": channels, "drop_rate": dropout}
+        options: dict[str, Any] = {"num_classes": 0, "in_chans": channels, "drop_rate": dropout}
+        if has_one_size(name):
+            options["img_size"] = side_px
         self.body = build_backbone(name, **options)
         self.head = nn.Linear(int(self.body.head_hidden_size), classes)  # type: ignore[arg-type]
 

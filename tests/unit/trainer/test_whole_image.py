@@ -58,6 +58,28 @@ def test_an_image_is_used_if_it_has_exactly_one_class(
     assert recipe.target(example(*annotations)) == target
 
 
+@pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "lcnet_035", "convnext_atto"])
+def test_backbones_of_every_kind_take_images_of_the_input_s_size(backbone: str) -> None:
+    parameters = ClassificationParameters(backbone=backbone, image_size=64)
+    recipe = ClassificationRecipe(parameters, ["coat", "shirt"], Survey(28, 28, grey=True))
+    model = recipe.build_model().eval()
+    outputs = recipe.predict(model.requires_grad_(False), torch.zeros(2, 64, 64, 1).byte())
+    assert outputs["probabilities"].shape == (2, 2)
+    assert recipe.backbone(model) is not None
+
+
+def test_a_frozen_backbone_leaves_the_head_to_learn() -> None:
+    recipe = ClassificationRecipe(
+        ClassificationParameters(), ["coat", "shirt"], Survey(28, 28, grey=True)
+    )
+    model = recipe.build_model()
+    backbone = recipe.backbone(model)
+    assert backbone is not None
+    backbone.requires_grad_(False)
+    names = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert names == {"backbone.head.weight", "backbone.head.bias"}
+
+
 def test_normalisation_is_in_the_network() -> None:
     seen: list[Tensor] = []
 
