@@ -243,7 +243,7 @@ def test_a_box_becomes_a_mask(scene: Scene, open_as: Open) -> None:
 
 
 def test_keys_are_shown_and_can_be_changed(scene: Scene, open_as: Open) -> None:
-    scene.open_job("keys", dataset="nuclei", where="", limit=1, predictions="")
+    scene.open_job("keys", dataset="nuclei", where="", limit=1, predictions="", shapes=["box"])
     page = open_as("ada", "/label/keys")
     wait_drawn(page)
     page.keyboard.press("?")

@@ -130,7 +130,11 @@ def test_a_version_is_restored_with_one_click_and_a_confirmation(
 def test_a_cell_of_the_confusion_matrix_opens_its_images(scene: Scene, open_as: Open) -> None:
     page = open_as("vera", "/models/shop/1?tab=evaluation")
     expect(page.get_by_role("heading", name="By class")).to_be_visible()
-    page.locator(".confusion .cell:enabled").first.click()
+    found = scene.ask("GET", "/api/models/shop/versions/1")["evaluations"][0]["id"]
+    report = scene.ask("GET", f"/api/models/shop/versions/1/evaluations/{found}")["report"]
+    worst = report["worst"][0]
+    truth, said = (worst[side][0]["class_name"] for side in ("truth", "predicted"))
+    page.get_by_role("button", name=f"{truth} taken for {said}:").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.locator("button.item").first).to_be_visible()
     page.keyboard.press("Escape")

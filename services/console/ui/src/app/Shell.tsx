@@ -102,14 +102,14 @@ function Sidebar({
   const dead = queues.data?.dead ?? 0;
   return (
     <aside className="sidebar">
-      <NavLink to="/workflow" className="brand" aria-label="Loopline: the workflow">
+      <NavLink to="/workflow" className="brand">
         <Logo />
         <span className="label-text">
           <strong>{session.workspace}</strong>
           <span>Loopline</span>
         </span>
       </NavLink>
-      <button type="button" className="finder" onClick={onFind} aria-label="Find anything (Ctrl+K)">
+      <button type="button" className="finder" onClick={onFind} title="Find anything (Ctrl+K)">
         <Search size={15} aria-hidden />
         <span className="label-text">Find</span>
         <kbd>Ctrl K</kbd>
@@ -161,11 +161,7 @@ function Foot({ narrow, onToggle }: { narrow: boolean; onToggle: (() => void) | 
   return (
     <>
       <nav className="nav" aria-label="Settings">
-        <NavLink
-          to="/people"
-          aria-label={isAdmin ? "Users and tokens" : "Tokens"}
-          title={narrow ? "Users and tokens" : undefined}
-        >
+        <NavLink to="/people" title={narrow ? "Users and tokens" : undefined}>
           <Users size={17} aria-hidden />
           <span className="label-text">{isAdmin ? "Users & tokens" : "Tokens"}</span>
         </NavLink>

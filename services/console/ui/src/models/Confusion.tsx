@@ -12,7 +12,7 @@ export function Confusion({
   onOpen,
 }: {
   confusion: Counts;
-  onOpen: (truth: string, predicted: string) => void;
+  onOpen: (truth: string, predicted: string, count: number) => void;
 }) {
   const { labels, counts } = confusion;
   const opens = confusion.unit !== "pixels";
@@ -21,7 +21,7 @@ export function Confusion({
     <div
       className="confusion"
       style={{ gridTemplateColumns: columns }}
-      role="grid"
+      role="group"
       aria-label="Confusion matrix: rows true, columns predicted"
     >
       <span className="corner faint">true ↓ said →</span>
@@ -50,7 +50,7 @@ export function Confusion({
                   title={said}
                   aria-label={said}
                   disabled={!opens || count === 0}
-                  onClick={() => onOpen(truth, predicted)}
+                  onClick={() => onOpen(truth, predicted, count)}
                 >
                   {labels.length <= NUMBERS_MAX && count > 0 ? count : ""}
                 </button>

@@ -2,6 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
+import { Link } from "react-router";
 import { get, type Schemas } from "../api/client";
 import { ItemCard, ItemViewer, Picture } from "../items/ItemCard";
 import { colours } from "../label/colours";
@@ -35,7 +36,7 @@ export function Evaluation({
     staleTime: Number.POSITIVE_INFINITY,
   });
   const colourOf = useMemo(() => colours(version.classes), [version.classes]);
-  const [cell, setCell] = useState<[truth: string, predicted: string] | null>(null);
+  const [cell, setCell] = useState<[truth: string, predicted: string, count: number] | null>(null);
   if (found.isError) return <Failure what="This evaluation cannot be shown" error={found.error} />;
   if (!found.data) return <Loading what="Reading the evaluation…" />;
   const { report } = found.data;
@@ -59,10 +60,7 @@ export function Evaluation({
               </span>
             </header>
             <div className="panel-body">
-              <Confusion
-                confusion={report.confusion}
-                onOpen={(truth, predicted) => setCell([truth, predicted])}
-              />
+              <Confusion confusion={report.confusion} onOpen={(...chosen) => setCell(chosen)} />
             </div>
           </section>
         )}
@@ -78,6 +76,9 @@ export function Evaluation({
           base={base}
           truth={cell[0]}
           predicted={cell[1]}
+          count={cell[2]}
+          dataset={evaluation.dataset}
+          split={evaluation.split}
           colourOf={colourOf}
           onClose={() => setCell(null)}
         />
@@ -270,12 +271,18 @@ function Cell({
   base,
   truth,
   predicted,
+  count,
+  dataset,
+  split,
   colourOf,
   onClose,
 }: {
   base: string;
   truth: string;
   predicted: string;
+  count: number;
+  dataset: Summary["dataset"];
+  split: string;
   colourOf: ColourOf;
   onClose: () => void;
 }) {
@@ -297,7 +304,17 @@ function Cell({
       {cell.isError && <Failure what="The images cannot be shown" error={cell.error} />}
       {cell.data && (
         <>
-          <p className="muted">{plural(cell.data.total, "image")}, the surest mistakes first</p>
+          <p className="muted">
+            {plural(count, "image")} in this cell. The report keeps the worst of all,{" "}
+            {number(cell.data.total)} of them here.{" "}
+            {dataset && (
+              <Link
+                to={`/datasets/${dataset.name}/${dataset.version}?split=${split}&class_name=${truth}`}
+              >
+                Every {truth} of the {split} split
+              </Link>
+            )}
+          </p>
           <div className="items scroll tall">
             {items.map((item, index) => (
               <ItemCard

@@ -136,17 +136,20 @@ export function Select({
   const choices = options.map((option) =>
     typeof option === "string" ? { value: option, label: option } : option,
   );
+  const id = useId();
   return (
-    <label className={bare ? "select bare" : "select"}>
-      <span className={bare ? "visually-hidden" : ""}>{label}</span>
-      <select value={value} onChange={(event) => onChange(event.target.value)}>
+    <div className={bare ? "select bare" : "select"}>
+      <label htmlFor={id} className={bare ? "visually-hidden" : ""}>
+        {label}
+      </label>
+      <select id={id} value={value} onChange={(event) => onChange(event.target.value)}>
         {choices.map((option) => (
           <option key={option.value} value={option.value}>
             {option.label}
           </option>
         ))}
       </select>
-    </label>
+    </div>
   );
 }
 

@@ -55,7 +55,13 @@ export function Tree({ value }: { value: unknown }) {
       {rows.map(([name, inner]) => (
         <div key={name} style={{ display: "contents" }}>
           <dt>{Array.isArray(value) ? `${Number(name) + 1}` : words(name)}</dt>
-          {isDeep(inner) ? <Tree value={inner} /> : <Leaf value={inner} />}
+          {isDeep(inner) ? (
+            <dd className="deep">
+              <Tree value={inner} />
+            </dd>
+          ) : (
+            <Leaf value={inner} />
+          )}
         </div>
       ))}
     </dl>
@@ -70,7 +76,13 @@ const isDeep = (value: unknown): boolean =>
 function Leaf({ value }: { value: unknown }) {
   if (Array.isArray(value)) return <dd>{value.join(", ")}</dd>;
   const text = String(value);
-  if (text.includes("\n")) return <pre>{text}</pre>;
+  if (text.includes("\n")) {
+    return (
+      <dd className="deep">
+        <pre>{text}</pre>
+      </dd>
+    );
+  }
   return <dd>{DIGEST.test(text) ? <Digest value={text} /> : text}</dd>;
 }
 
