@@ -227,6 +227,7 @@ class Inference(Service):
             preferred=settings.engine_batch_preferred or engine.preferred_batch,
             max_delay_s=settings.engine_delay_max_ms / 1000,
             instances=settings.engine_instances or engine.instances,
+            direct=engine.image_s * 1e6 < settings.engine_direct_us,
         )
         return Servable(model, engine, policy, settings.queue_images_max)
 

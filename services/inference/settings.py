@@ -66,6 +66,9 @@ class InferenceSettings(ServiceSettings):
     engine_batch_preferred: int = Field(default=0, ge=0, le=1_024)
     """Images taken together where more wait; 0 for the size at which an image costs least,
     measured as a version loads."""
+    engine_direct_us: int = Field(default=200, ge=0)
+    """A version whose image costs less than this is run by whoever asks: batching would cost more
+    than it saves. 0 for never."""
     engine_delay_max_ms: float = Field(default=0.0, ge=0, le=1_000)
     """How long the first request of a batch may wait for company; 0 is best on processors."""
     decode_threads: int = Field(default=0, ge=0)

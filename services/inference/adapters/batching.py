@@ -105,12 +105,13 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise ClosedError("the engine was closed")
-            runs_here = here and self._free > 0 and not self._queue and not self._waits()
+            is_idle = self._free > 0 and not self._queue and not self._waits()
+            runs_here = here and (is_idle or self._policy.direct)
             if runs_here:
                 self._free -= 1
             else:
                 self._queue.add(waiting, priority)
-                if self._free:
+                if self._free > 0:
                     self._changed.notify()
         if runs_here:
             self._run_here(waiting)
@@ -160,7 +161,7 @@ class Batcher:
 
     def _delay_s(self) -> float | None:
         """Return how long to wait before the next execution; None for until something comes."""
-        if not self._queue or self._free == 0:
+        if not self._queue or self._free <= 0:
             return None
         if not self._waits() or self._closed or self._queue.images >= self._policy.size:
             return 0

@@ -143,6 +143,7 @@ class OnnxEngine:
         check_contract(self.signature, model)
         self._on_gpu = not _GPU_PROVIDERS.isdisjoint(self.providers)
         self.instances = 1 if self._on_gpu else max(1, cores() // options.threads)
+        self.image_s = 0.0  # what an image costs alone
         self.preferred_batch = self._warm_up(options)
         # What others allocate meanwhile counts too, so it is never told too small but by sharing.
         grown_bytes = _resident_bytes() - before_bytes
@@ -205,6 +206,7 @@ class OnnxEngine:
                 started = clock()
                 self._try_out(feeds, count)
                 costs[count] = clock() - started
+        self.image_s = costs[1]
         per_image = {count: cost / count for count, cost in costs.items()}
         least = min(per_image.values())
         return max(count for count, cost in per_image.items() if cost <= least * SAME_COST)

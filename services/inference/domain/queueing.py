@@ -21,12 +21,15 @@ class BatchPolicy:
             what queues while the engine is busy makes the next batch, and nobody waits when it is
             not.
         instances: Executions at once.
+        direct: Whether callers that wait anyway run their requests themselves even where the engine
+            is busy: a network that takes less than a change of threads gains nothing by batching.
     """
 
     max_batch: int = 8
     preferred: int = 0
     max_delay_s: float = 0.0
     instances: int = 1
+    direct: bool = False
 
     @property
     def size(self) -> int:

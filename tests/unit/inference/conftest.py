@@ -92,6 +92,7 @@ def settings(tmp_path: Path) -> InferenceSettings:
         data_dir=tmp_path,
         engine_threads=1,
         engine_instances=1,
+        engine_direct_us=0,  # so that requests queue
         decode_threads=2,
         grpc_threads=8,
         request_images_max=16,

@@ -219,3 +219,16 @@ def test_requests_of_higher_priority_go_first(engine: GatedEngine) -> None:
     assert order == [3, 2, 1]
     batcher.close()
     batcher.join(TIMEOUT_S)
+
+
+def test_a_network_that_costs_next_to_nothing_is_run_by_whoever_asks(engine: GatedEngine) -> None:
+    batcher = Batcher(engine.run, BatchPolicy(8, direct=True), Statistics(), "test")
+    busy = ask(batcher, 1)
+    engine.wait_until_busy()
+    engine.open()
+    future: Future[Inferred] = Future()
+    batcher.submit(Tensors({"image": np.ones((1, 1, 1, 1), np.uint8)}, 1), future, here=True)
+    assert future.done()
+    assert answer(busy) == [1]
+    batcher.close()
+    batcher.join(TIMEOUT_S)
