@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import quote
 
 from fastapi import Response
-from pydantic import ValidationError
 
 from loopline.access import Caller
 from loopline.contracts import (
@@ -19,15 +18,15 @@ from loopline.contracts import (
     ModelCommitted,
 )
 from loopline.errors import NotFound, Rejected
-from loopline.evaluation.report import ImageView, Report, ShapeView
 from loopline.lineage.details import iso, plain_struct
 from loopline.store.commits import Committed
 from loopline.store.datasets import Datasets
-from loopline.store.items import Item, Prediction, Shape
+from loopline.store.items import Item
 from loopline.store.objects import Area, ObjectStore
 from services.console.adapters.items import item_out
 from services.console.adapters.log_view import LogView
 from services.console.adapters.messages import person_out, ref_out, seconds_between
+from services.console.adapters.reports import Reports, item_of, prediction_of
 from services.console.adapters.sdk import Sdk
 from services.console.bodies.base import RefOut
 from services.console.bodies.models import (
@@ -49,7 +48,6 @@ from services.console.bodies.workflow import AliasOut, DownloadOut
 from services.console.domain.figures import main_metric
 
 ONNX = "model.onnx"
-REPORTS_KEPT = 8
 PER_CLASS = ":"
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; script-src 'none'; "
@@ -75,7 +73,7 @@ class ModelDesk:
         self._datasets = datasets
         self._objects = objects
         self._sdk = sdk
-        self._reports: OrderedDict[str, Report] = OrderedDict()
+        self._reports = Reports(objects)
 
     async def models(self) -> ModelsOut:
         """Return every model, the last changed first."""
@@ -117,7 +115,7 @@ class ModelDesk:
     async def report(self, name: str, version: int, id_: str) -> ReportOut:
         """Return an evaluation with its report."""
         measured = self._measured_as(self.committed(name, version), id_)
-        report = await self._report(id_)
+        report = await self._reports.report(id_)
         return ReportOut(evaluation=_evaluation_out(name, version, measured), report=report)
 
     async def report_page(self, name: str, version: int, id_: str) -> Response:
@@ -125,7 +123,7 @@ class ModelDesk:
         evaluation, _, _ = self._measured_as(self.committed(name, version), id_)
         if not evaluation.page_digest:
             raise NotFound("this evaluation has no page")
-        data = await self._objects.get(Area.REPORTS, evaluation.page_digest)
+        data = await self._reports.file(evaluation.page_digest)
         headers = {"content-security-policy": PAGE_POLICY, "cache-control": "private"}
         return Response(data, media_type="text/html; charset=utf-8", headers=headers)
 
@@ -134,9 +132,8 @@ class ModelDesk:
         limit: int,
     ) -> CellOut:  # fmt: skip
         """Return the images of a cell of a confusion matrix, as far as the report names them."""
-        _, dataset, _ = self._measured_as(self.committed(name, version), id_)
-        report = await self._report(id_)
-        views = [view for view in report.worst if _is_in_cell(view, truth, predicted)]
+        evaluation, dataset, _ = self._measured_as(self.committed(name, version), id_)
+        views, is_whole = await self._reports.images_of_cell(evaluation, truth, predicted)
         start = int(cursor) if cursor.isdecimal() else 0
         shown = views[start : start + limit]
         items = await self._items(dataset, [view.asset for view in shown])
@@ -144,10 +141,11 @@ class ModelDesk:
             truth=truth,
             predicted=predicted,
             items=[
-                item_out(items.get(view.asset) or _item_of(view), _prediction_of(view))
+                item_out(items.get(view.asset) or item_of(view), prediction_of(view))
                 for view in shown
             ],
             total=len(views),
+            is_whole=is_whole,
             next_cursor=str(start + limit) if start + limit < len(views) else None,
         )
 
@@ -163,29 +161,27 @@ class ModelDesk:
 
     async def compare(self, name: str, a: int, b: int) -> ComparisonOut:
         """Put two versions beside each other."""
-        one = self._version_out(self.committed(name, a))
-        other = self._version_out(self.committed(name, b))
-        pairs = [
-            (x, y) for x in one.evaluations for y in other.evaluations
-            if x.split_digest and x.split_digest == y.split_digest
-        ]  # fmt: skip
-        before, after = (pairs[0][0].metrics, pairs[0][1].metrics) if pairs else (
-            one.metrics, other.metrics
-        )  # fmt: skip
-        figures = [_difference(n, before, after) for n in sorted(before.keys() | after.keys())]
-        changed = {
-            key: (one.parameters.get(key), other.parameters.get(key))
-            for key in sorted(one.parameters.keys() | other.parameters.keys())
-            if one.parameters.get(key) != other.parameters.get(key)
-        }
+        before, after = self.committed(name, a), self.committed(name, b)
+        one, other = self._version_out(before), self._version_out(after)
+        pair = self._on_one_split(before, after)
+        was = dict(pair[0].metrics) if pair else one.metrics
+        now = dict(pair[1].metrics) if pair else other.metrics
+        figures = [_difference(n, was, now) for n in sorted(was.keys() | now.keys())]
+        told = await self._reports.comparison(*pair) if pair else None
+        names = {"a": f"{name}@v{a}", "b": f"{name}@v{b}"}
         return ComparisonOut(
             a=one,
             b=other,
-            is_comparable=bool(pairs),
-            reason="" if pairs else "they were not measured on the same items and labels",
+            is_comparable=pair is not None,
+            reason="" if pair else "they were not measured on the same items and labels",
             metrics=[figure for figure in figures if PER_CLASS not in figure.name],
             per_class=[figure for figure in figures if PER_CLASS in figure.name],
-            parameters=changed,
+            parameters={
+                key: (one.parameters.get(key), other.parameters.get(key))
+                for key in sorted(one.parameters.keys() | other.parameters.keys())
+                if one.parameters.get(key) != other.parameters.get(key)
+            },
+            confidence=told.model_copy(update=names) if told else None,
         )
 
     async def moves(self, name: str) -> MovesOut:
@@ -314,24 +310,18 @@ class ModelDesk:
                 return one
         raise NotFound(f"the model has no evaluation {id_}", evaluation=id_)
 
-    async def _report(self, digest: str) -> Report:
-        if digest not in self._reports:
-            self._reports[digest] = await self._read_report(digest)
-            if len(self._reports) > REPORTS_KEPT:
-                self._reports.popitem(last=False)
-        return self._reports[digest]
-
-    async def _read_report(self, digest: str) -> Report:
-        for area in (Area.REPORTS, Area.MODELS):  # a training's own report is one of its files
-            try:
-                data = await self._objects.get(area, digest)
-            except NotFound:
-                continue
-            try:
-                return Report.model_validate_json(data)
-            except ValidationError as error:
-                raise Rejected(f"the report {digest} is of another release: {error}") from error
-        raise NotFound(f"there is no report {digest}", report=digest)
+    def _on_one_split(
+        self, a: ModelVersion, b: ModelVersion
+    ) -> tuple[Evaluation, Evaluation] | None:
+        """Return an evaluation of each on the same split; those that tell most first."""
+        pairs = [
+            (one, other)
+            for one, _, _ in self._measured(a)
+            for other, _, _ in self._measured(b)
+            if one.split_digest and one.split_digest == other.split_digest
+        ]
+        pairs.sort(key=lambda pair: not (pair[0].outcomes_digest and pair[1].outcomes_digest))
+        return pairs[0] if pairs else None
 
     async def _items(self, dataset: RefOut | None, assets: list[str]) -> dict[str, Item]:
         if dataset is None or not assets:
@@ -378,38 +368,4 @@ def _move_out(move: Committed[AliasMoved]) -> MoveOut:
         moved_at=iso(move.commit.committed_at),
         actor=person_out(move.commit.run.actor),
         reason=message.reason,
-    )
-
-
-def _is_in_cell(view: ImageView, truth: str, predicted: str) -> bool:
-    """Tell whether an image shows what a cell counts; "background" is what nobody drew."""
-    true = {shape.class_name for shape in view.truth} or {"background"}
-    said = {shape.class_name for shape in view.predicted} or {"background"}
-    if truth == "background":
-        return any(s.class_name == predicted and s.verdict == "wrong" for s in view.predicted)
-    if predicted == "background":
-        return any(s.class_name == truth and s.verdict == "missed" for s in view.truth)
-    return truth in true and predicted in said
-
-
-def _item_of(view: ImageView) -> Item:
-    """Return an image of a report whose dataset version is not known here."""
-    return Item(
-        view.asset, "", 0, view.width_px, view.height_px, labeled=True,
-        shapes=tuple(_shape(at, shape) for at, shape in enumerate(view.truth)),
-    )  # fmt: skip
-
-
-def _prediction_of(view: ImageView) -> Prediction:
-    shapes = tuple(_shape(at, shape) for at, shape in enumerate(view.predicted))
-    return Prediction(view.asset, shapes, ())
-
-
-def _shape(at: int, shape: ShapeView) -> Shape:
-    return Shape(
-        id=str(at),
-        class_name=shape.class_name,
-        bbox_xyxy=shape.bbox_xyxy,
-        mask_rle=shape.mask_rle,
-        confidence=shape.confidence,
     )

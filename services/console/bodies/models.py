@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from loopline.evaluation.report import Report
+from loopline.evaluation.report import Comparison, Report
 from services.console.bodies.base import In, Name, Out, PersonOut, RefOut
 from services.console.bodies.datasets import ItemOut
 from services.console.bodies.workflow import AliasOut, DownloadOut
@@ -88,12 +88,14 @@ class ReportOut(Out):
 
 
 class CellOut(Out):
-    """The images of one cell of a confusion matrix, the surest mistakes first."""
+    """The images of one cell of a confusion matrix, the worst first."""
 
     truth: str
     predicted: str
     items: list[ItemOut]
     total: int
+    is_whole: bool
+    """False if only the worst images are known, as of boxes and masks."""
     next_cursor: str | None
 
 
@@ -119,6 +121,9 @@ class ComparisonOut(Out):
     per_class: list[FigureDifferenceOut]
     parameters: dict[str, tuple[Any, Any]]
     """Those that differ."""
+    confidence: Comparison | None
+    """How sure the differences are, from what was found on each image; null if that was not kept,
+    or the two were not measured on the same split."""
 
 
 class MoveIn(In):

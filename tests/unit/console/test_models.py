@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from loopline.access import Role
@@ -15,6 +16,7 @@ from loopline.contracts import (
     RunKind,
     catalog,
 )
+from loopline.evaluation.outcomes import ClassificationOutcomes, to_bytes
 from loopline.evaluation.report import Confusion, ImageView, Report, ShapeView
 from loopline.store import runs
 from loopline.store.commits import Committed
@@ -48,14 +50,25 @@ async def shop(desk: Desk) -> Desk:
     return desk
 
 
-async def evaluated(desk: Desk) -> str:
-    """Commit an evaluation of the second version; return its report's digest."""
-    digest = await desk.service.objects.put(Area.REPORTS, report().model_dump_json().encode())
-    model = desk.service.view.commits["model:shoes@2"].ref
+def outcomes(flip: bool) -> ClassificationOutcomes:
+    """Return what was found on four images, of which two are shirts taken for coats."""
+    targets = np.array([0, 1, 0, 1])
+    predicted = np.array([0, 1, 0, 1] if flip else [0, 0, 0, 0])
+    return ClassificationOutcomes(
+        tuple(asset(n) for n in range(4)), targets, predicted, (targets != predicted) * 1, 2
+    )
+
+
+async def evaluated(desk: Desk, version: int = 2, flip: bool = False) -> str:
+    """Commit an evaluation of a version; return its report's digest."""
+    told = report().model_copy(update={"notes": (str(version),)})
+    digest = await desk.service.objects.put(Area.REPORTS, told.model_dump_json().encode())
+    model = desk.service.view.commits[f"model:shoes@{version}"].ref
     dataset = desk.service.view.commits["dataset:shoes@1"].ref
     evaluation = Evaluation(
         split="test", split_digest="5" * 64, count=2, metrics={"accuracy": 0.5},
         report_digest=digest,
+        outcomes_digest=await desk.service.objects.put(Area.REPORTS, to_bytes(outcomes(flip))),
         page_digest=await desk.service.objects.put(Area.REPORTS, b"<h1>page</h1>"),
     )  # fmt: skip
     kind = ArtefactKind.ARTEFACT_KIND_EVALUATION
@@ -97,8 +110,10 @@ async def test_report_of_an_evaluation_and_the_images_of_a_cell(shop: Desk) -> N
     assert told["report"]["confusion"]["counts"] == [[1, 0], [1, 0]]
     assert told["evaluation"]["dataset"]["node"] == "dataset:shoes@1"
     cell = (await client.get(f"{place}/cell?truth=shirt&predicted=coat")).json()
-    [image] = cell["items"]
-    assert image["asset"] == asset(1)
+    image, other = cell["items"]
+    assert (image["asset"], other["asset"]) == (asset(1), asset(3)), "the worst first, then all"
+    assert (cell["total"], cell["is_whole"]) == (2, True)
+    assert other["predicted"][0]["class_name"] == "coat"
     assert image["shapes"][0]["class_name"] == "shirt"
     assert image["predicted"][0]["class_name"] == "coat"
     empty = (await client.get(f"{place}/cell?truth=coat&predicted=shirt")).json()
@@ -123,6 +138,17 @@ async def test_versions_are_compared_on_the_same_split_only(shop: Desk) -> None:
     other = (await client.get("/api/models/shoes/compare?a=1&b=3")).json()
     assert not other["is_comparable"]
     assert other["reason"]
+
+
+async def test_comparison_says_how_sure_it_is_where_images_were_kept(shop: Desk) -> None:
+    await evaluated(shop, 1)
+    await evaluated(shop, 2, flip=True)
+    client = await shop.signed_in(Role.VIEWER)
+    found = (await client.get("/api/models/shoes/compare?a=1&b=2")).json()
+    accuracy = found["confidence"]["metrics"]["accuracy"]
+    assert (accuracy["a"], accuracy["b"]) == (0.5, 1.0)
+    assert accuracy["low"] <= 0.5 <= accuracy["high"]
+    assert found["confidence"]["b"] == "shoes@v2"
 
 
 async def test_promoting_and_rolling_back_are_moves_in_the_log(shop: Desk) -> None:
