@@ -18,7 +18,7 @@ from loopline.store.blobs import MemoryBlobs
 from loopline.testing.memory import ManualClock, MemoryBus, memory_service
 from loopline.testing.provenance import Provenance
 from services.console.adapters.log_view import LogView
-from services.console.domain.workflow import Question
+from services.console.domain.questions import Question
 from services.console.service import Console
 from services.console.settings import ConsoleSettings
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from contextlib import aclosing
 from typing import Any
-from urllib.parse import quote, urlsplit
-
-import orjson
 
 from loopline.access import Caller
 from loopline.contracts import (
-    ArtefactKind,
     DatasetCommitted,
     PredictionsCommitted,
     RunKind,
@@ -22,8 +18,9 @@ from loopline.lineage.details import iso, run_kind_of
 from loopline.store.commits import Committed
 from loopline.store.datasets import Datasets
 from loopline.store.items import PREDICTIONS, Item, Prediction
-from loopline.store.objects import Area, ObjectStore
+from loopline.store.objects import ObjectStore
 from loopline.store.trees import Diff, Tree, TreeStore
+from services.console.adapters.drops import Drops, drop_report
 from services.console.adapters.items import item_out, page
 from services.console.adapters.log_view import LogView
 from services.console.adapters.messages import person_out, ref_out
@@ -33,7 +30,6 @@ from services.console.bodies.datasets import (
     DatasetOut,
     DatasetsOut,
     DiffOut,
-    DropOut,
     DropsOut,
     FacetsOut,
     ItemOut,
@@ -45,11 +41,9 @@ from services.console.bodies.datasets import (
 from services.console.domain.figures import histogram
 from services.console.domain.filters import ItemFilter
 
-DROP_REPORT = "drop_report"
 NO_PREDICTIONS = "-"
 SOURCES_MAX = 50
 TAGS_MAX = 200
-REPORTS_KEPT = 4
 FIELDS = ("split", "tags", "labeled", "shapes", "source", "media_type", "parent")
 
 DatasetVersion = Committed[DatasetCommitted]
@@ -76,11 +70,10 @@ class DatasetDesk:
     ) -> None:
         self._view = view
         self._datasets = datasets
-        self._objects = objects
         self._sdk = sdk
         self._scan_items_max = scan_items_max
         self._predictions: TreeStore[Prediction] = TreeStore(objects, PREDICTIONS)
-        self._reports: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._drops = Drops(datasets, objects, scan_items_max)
 
     async def datasets(self) -> DatasetsOut:
         """Return every dataset, the last changed first."""
@@ -205,22 +198,7 @@ class DatasetDesk:
     ) -> DropsOut:
         """Return a page of what the import that made a version dropped."""
         committed = self.committed(name, version)
-        digest = _drop_report(committed)
-        if not digest:
-            raise NotFound(f"{name} v{version} was not made by an import", dataset=name)
-        report = await self._report(digest)
-        drops = [drop for drop in report["drops"] if reason in ("", drop["reason"])]
-        start = int(cursor) if cursor.isdecimal() else 0
-        shown = drops[start : start + limit]
-        assets = await self._repeated(committed, report["source"], shown)
-        return DropsOut(
-            run=f"run:{report['run']}",
-            source=report["source"],
-            counts=dict(Counter(drop["reason"] for drop in report["drops"]).most_common()),
-            drops=[_drop_out(drop, report["source"], assets) for drop in shown],
-            next_cursor=str(start + limit) if start + limit < len(drops) else None,
-            rejected_labels=len(report.get("labels", ())),
-        )
+        return await self._drops.page(committed, reason, cursor, limit)
 
     async def restore(self, name: str, version: int, caller: Caller) -> VersionOut:
         """Bring an earlier version's items back."""
@@ -282,7 +260,7 @@ class DatasetDesk:
             changes=dict(message.changes),
             restored_from=commit.other_parent.version if is_restore else 0,
             test_split_digest=message.test_split_digest,
-            has_drops=bool(_drop_report(committed)),
+            has_drops=bool(drop_report(committed)),
             thumbnails=list(card.thumbnails) if card else [],
         )
 
@@ -322,35 +300,6 @@ class DatasetDesk:
             return None
         return await self._predictions.open(told.message.tree.root_object)
 
-    async def _report(self, digest: str) -> dict[str, Any]:
-        if digest not in self._reports:
-            self._reports[digest] = orjson.loads(await self._objects.get(Area.REPORTS, digest))
-            if len(self._reports) > REPORTS_KEPT:
-                self._reports.popitem(last=False)
-        return self._reports[digest]
-
-    async def _repeated(
-        self, committed: DatasetVersion, source: str, drops: list[dict[str, Any]]
-    ) -> dict[str, str]:
-        """Return the assets that duplicates repeat, by the key that the report names."""
-        keys = {d["repeats"] for d in drops if d.get("repeats") and not is_digest(d["repeats"])}
-        wanted = {_uri(source, key): key for key in keys}
-        found: dict[str, str] = {}
-        if not wanted:
-            return found
-        tree, looked = await self._datasets.tree(committed), 0
-        async with aclosing(tree.batches(["asset", "source"])) as shards:
-            async for shard in shards:
-                pairs = zip(
-                    shard.column("asset").to_pylist(), shard.column("source").to_pylist(),
-                    strict=True,
-                )  # fmt: skip
-                found |= {wanted[uri]: asset for asset, uri in pairs if uri in wanted}
-                looked += shard.num_rows
-                if len(found) == len(wanted) or looked >= self._scan_items_max:
-                    break
-        return found
-
 
 def folder_of(source: str) -> str:
     """Return where an image came from, without its own name.
@@ -364,34 +313,6 @@ def folder_of(source: str) -> str:
 def _splits(statistics: Any) -> dict[str, int]:
     prefix = "split:"
     return {k.removeprefix(prefix): v for k, v in statistics.items() if k.startswith(prefix)}
-
-
-def _drop_report(committed: DatasetVersion) -> str:
-    for ref in committed.commit.run.outputs:
-        if ref.kind == ArtefactKind.ARTEFACT_KIND_REPORT and ref.role == DROP_REPORT:
-            return str(ref.digest)
-    return ""
-
-
-def _uri(source: str, key: str) -> str:
-    """Return the URI of an object beside those of an import's source."""
-    parts = urlsplit(source)
-    bucket = parts.path.lstrip("/").partition("/")[0]
-    return f"{parts.scheme}://{parts.netloc}/{bucket}/{quote(key)}"
-
-
-def _drop_out(drop: dict[str, Any], source: str, assets: dict[str, str]) -> DropOut:
-    repeats = drop.get("repeats", "")
-    asset = repeats if is_digest(repeats) else assets.get(repeats, "")
-    return DropOut(
-        key=drop["key"],
-        uri=_uri(source, drop["key"]),
-        reason=drop["reason"],
-        detail=drop.get("detail", ""),
-        repeats=repeats,
-        asset=asset,
-        thumbnail_url=f"/api/assets/{asset}/thumbnail" if asset else "",
-    )
 
 
 def _changed(before: Item, after: Item) -> ChangedItemOut:

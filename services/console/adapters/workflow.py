@@ -33,7 +33,8 @@ from services.console.bodies.workflow import (
     NodeOut,
 )
 from services.console.domain.figures import card_figures, histogram, place_label
-from services.console.domain.workflow import SERVING, Card, Question, Workflow, part_of
+from services.console.domain.questions import Question, part_of
+from services.console.domain.workflow import SERVING, Card, Workflow
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from fastapi import Path, Query, Request, Response
 
 from loopline.access import Scope
 from services.console.bodies.workflow import NodeDetailOut, WorkflowOut
-from services.console.domain.workflow import Question
+from services.console.domain.questions import Question
 from services.console.routes.parameters import Text, Words
 from services.console.routes.registry import Current, Registry
 
