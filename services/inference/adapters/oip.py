@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-import numpy as np
 from google.protobuf.message import DecodeError
 
 from loopline.contracts.oip.v2 import service_pb2
@@ -19,7 +18,7 @@ from loopline.contracts.oip.v2.tensor_pb2 import InferParameter
 from loopline.errors import Rejected
 from services.inference.adapters import request_scan
 from services.inference.adapters.shared_memory import RegionUse
-from services.inference.domain.answers import OutputTensor
+from services.inference.domain.answers import OutputTensor, classified
 from services.inference.domain.model import ModelVersion
 from services.inference.domain.tensors import (
     BYTES,
@@ -244,25 +243,6 @@ def raw_elements(values: Array, datatype: str) -> bytes:
     if datatype == BYTES:
         return join_raw_bytes(values.ravel().tolist())
     return values.astype(DTYPES[datatype], copy=False).tobytes()
-
-
-def classified(output: OutputTensor, count: int, classes: Sequence[str]) -> OutputTensor:
-    """Return an output as its `count` largest values: "value:index:class" (Triton's extension).
-
-    Raises:
-        Rejected: It is not a row of numbers per image.
-    """
-    values = output.values
-    if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise Rejected(f"output {output.name!r} of shape {list(values.shape)} has no classes")
-    count = min(count, values.shape[1])
-    order = np.argsort(-values.astype(np.float64), axis=1, kind="stable")[:, :count]
-    text = np.empty((len(values), count), object)
-    for row, indexes in enumerate(order):
-        for column, index in enumerate(indexes):
-            name = f":{classes[index]}" if values.shape[1] == len(classes) else ""
-            text[row, column] = f"{values[row, index]:.6f}:{index}{name}".encode()
-    return OutputTensor(output.name, BYTES, text)
 
 
 def requested_output(

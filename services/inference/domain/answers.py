@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from loopline.errors import Rejected
 from loopline.store.items import Prediction
 from loopline.vision.geometry import Placement
 from loopline.vision.outputs import shapes_of
@@ -76,6 +77,25 @@ def answer(
     if model.task == DETECTION and placements is not None:
         values[BOXES] = boxes_in_images(outputs[BOXES], placements)
     return [OutputTensor(spec.name, spec.datatype, values[spec.name]) for spec in wanted]
+
+
+def classified(output: OutputTensor, count: int, classes: Sequence[str]) -> OutputTensor:
+    """Return an output as its `count` largest values: "value:index:class" (Triton's extension).
+
+    Raises:
+        Rejected: It is not a row of numbers per image.
+    """
+    values = output.values
+    if values.ndim != 2 or values.dtype.kind not in "fiu":
+        raise Rejected(f"output {output.name!r} of shape {list(values.shape)} has no classes")
+    count = min(count, values.shape[1])
+    order = np.argsort(-values.astype(np.float64), axis=1, kind="stable")[:, :count]
+    text = np.empty((len(values), count), object)
+    for row, indexes in enumerate(order):
+        for column, index in enumerate(indexes):
+            name = f":{classes[index]}" if values.shape[1] == len(classes) else ""
+            text[row, column] = f"{values[row, index]:.6f}:{index}{name}".encode()
+    return OutputTensor(output.name, BYTES, text)
 
 
 def boxes_in_images(boxes: FloatBatch, placements: Placements) -> FloatBatch:
