@@ -174,6 +174,8 @@ def _show_comparison(found: Comparison) -> None:
     interval = f"{found.confidence:.0%} interval"
     columns = ("metric", found.a, found.b, "difference", interval, "P(better)", "")
     emit_table(title, columns, (_difference(n, d) for n, d in found.metrics.items()))
+    for note in found.notes:
+        console.print(note)
 
 
 def _difference(name: str, found: Difference) -> tuple[str, ...]:

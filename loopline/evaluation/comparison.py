@@ -16,7 +16,7 @@ import numpy as np
 from loopline.errors import Rejected
 from loopline.evaluation.figures import FloatArray
 from loopline.evaluation.outcomes import Outcomes, in_order_of
-from loopline.evaluation.report import Comparison, Difference
+from loopline.evaluation.report import COMPARED_MIN, Comparison, Difference
 
 RESAMPLES: Final = 1000
 RESAMPLES_MAX: Final = 100_000
@@ -67,7 +67,21 @@ def compare(
             better=float((drawn > 0).mean()),
         )
     return Comparison(
-        task=a.task, count=count, confidence=confidence, resamples=resamples, metrics=metrics
+        task=a.task,
+        count=count,
+        confidence=confidence,
+        resamples=resamples,
+        metrics=metrics,
+        notes=(few_images(count),) if count < COMPARED_MIN else (),
+    )
+
+
+def few_images(count: int) -> str:
+    """Return why an interval over so few images says little."""
+    plural = "" if count == 1 else "s"
+    return (
+        f"{count} image{plural} cannot tell how sure a difference is: the interval is too narrow "
+        f"below {COMPARED_MIN}"
     )
 
 

@@ -18,6 +18,8 @@ WORST_MAX: Final = 24
 SLICES_MAX: Final = 64
 SHAPES_SHOWN_MAX: Final = 100  # of one image among the worst
 DIGITS: Final = 6
+COMPARED_MIN: Final = 30
+"""Images from which the interval of a difference can be trusted: with fewer it is too narrow."""
 
 Figure = Annotated[float, PlainSerializer(lambda value: round(value, DIGITS), return_type=float)]
 """A number that is written with six decimals."""
@@ -266,6 +268,7 @@ class Comparison(Part):
         confidence: Of the intervals: .95.
         resamples: How many were drawn.
         metrics: By name; the headline's.
+        notes: What a reader must know.
     """
 
     task: Task
@@ -276,3 +279,4 @@ class Comparison(Part):
     confidence: Figure
     resamples: int
     metrics: dict[str, Difference] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -92,6 +92,8 @@ class Promotions:
             comparison = await self._evaluations.compare(champion, candidate)
         except Rejected as error:
             return not_applied(rule, error.message)
+        if comparison.notes:
+            return not_applied(rule, "; ".join(comparison.notes))
         return judge(rule, one, other, observations.comparison(comparison))
 
     async def to_measure(self, declined: PromotionDeclined) -> EvaluateModel | None:

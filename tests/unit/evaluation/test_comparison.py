@@ -152,3 +152,10 @@ def test_no_images_are_no_comparison() -> None:
 def test_a_file_of_something_else_is_refused() -> None:
     with pytest.raises(Rejected, match="no file of outcomes"):
         outcomes.from_bytes(b"something else")
+
+
+@pytest.mark.parametrize(("count", "notes"), [(29, 1), (30, 0)])
+def test_few_images_are_said_to_be_few(count: int, notes: int) -> None:
+    """Four of four: whatever is drawn of them, the second is better; that proves nothing."""
+    found = compare(answers(np.zeros(count, bool)), answers(np.ones(count, bool)))
+    assert len(found.notes) == notes

@@ -22,13 +22,15 @@ promote:
 IMAGES = 1000
 
 
-async def version(world: World, weights: str, right: int) -> Committed[ModelCommitted]:
+async def version(
+    world: World, weights: str, right: int, images: int = IMAGES
+) -> Committed[ModelCommitted]:
     """Commit a version that is right on the first `right` of the images."""
-    said = (np.arange(IMAGES) >= right).astype(np.int64)
-    assets = tuple(f"{i:064}" for i in range(IMAGES))
-    kept = ClassificationOutcomes(assets, np.zeros(IMAGES, np.int64), said, said, 2)
+    said = (np.arange(images) >= right).astype(np.int64)
+    assets = tuple(f"{i:064}" for i in range(images))
+    kept = ClassificationOutcomes(assets, np.zeros(images, np.int64), said, said, 2)
     digest = await world.router.objects.put(Area.REPORTS, outcomes.to_bytes(kept))
-    metrics = {"accuracy": right / IMAGES}
+    metrics = {"accuracy": right / images}
     return await world.wheel.model("catalogue", weights, metrics, outcomes_digest=digest)
 
 
@@ -72,3 +74,14 @@ async def test_a_version_whose_outcomes_were_not_kept_is_declined_with_the_way_o
     assert await champion(world) == 1
     [declined] = world.bus.sent(catalog.PROMOTION_DECLINED)
     assert "loopline model evaluate catalogue@v1" in declined.reason
+
+
+async def test_a_handful_of_images_proves_nothing(world: World) -> None:
+    await world.wheel.flow(FLOW)
+    await version(world, "first", 0, images=8)
+    await world.settle()
+    await version(world, "second", 8, images=8)
+    await world.settle()
+    assert await champion(world) == 1
+    [declined] = world.bus.sent(catalog.PROMOTION_DECLINED)
+    assert "8 images cannot tell how sure a difference is" in declined.reason
