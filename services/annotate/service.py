@@ -34,6 +34,7 @@ from services.annotate.adapters.histories import Histories
 from services.annotate.adapters.insights import Insights
 from services.annotate.adapters.items import ItemRows
 from services.annotate.adapters.jobs import Jobs
+from services.annotate.adapters.label_studio import LabelStudio
 from services.annotate.adapters.messages import state_of
 from services.annotate.adapters.models import Models, Preannotation
 from services.annotate.adapters.notifications import Notifications, receivers_of, type_of
@@ -102,6 +103,13 @@ class Annotate(Service):
             settings.predict_images,
         )
         self.preannotation = Preannotation(self.models, self.rows, self.desk, self.clock)
+        self.label_studio = LabelStudio(
+            settings.label_studio_url,
+            settings.label_studio_token,
+            settings.label_studio_secret,
+            self.objects,
+            self.rows,
+        )
         self.working = Working(
             self.board, self.rows, self.desk, sources, self.clock, settings.lease_s
         )
@@ -129,6 +137,7 @@ class Annotate(Service):
         await asyncio.gather(self._following, self._left_over, return_exceptions=True)
         await self.preannotation.close()
         await self.models.close()
+        await self.label_studio.close()
         await self.webhooks.close()
         self._engine.dispose()
 

@@ -47,6 +47,14 @@ class AnnotateSettings(ServiceSettings):
     smtp_tls: Literal["none", "starttls", "tls"] = "starttls"
     chats_file: Path | None = None
     """JSON: chat name to Apprise URL, for job receivers "chat:<name>"."""
+    label_studio_url: str = ""
+    """A Label Studio server that jobs can be worked in ("http://127.0.0.1:8080"); none if empty."""
+    label_studio_token: SecretStr = SecretStr("")
+    """A user's access token there."""
+    label_studio_secret: SecretStr = SecretStr("")
+    """What its webhooks show to us."""
+    annotate_url: str = ""
+    """Where others reach this service, for webhooks that call back."""
     webhook_timeout_s: float = Field(default=10.0, gt=0)
     """For one attempt, from connecting to the last byte of the answer's head."""
     webhook_delays_s: tuple[float, ...] = (

@@ -338,6 +338,26 @@ class MaskOut(BaseModel):
     elapsed_ms: float
 
 
+class LabelStudioOut(BaseModel):
+    """A job in Label Studio."""
+
+    job: str
+    project: int
+    url: str
+    """Where people work."""
+    tasks: int
+    added: int
+
+
+class PulledOut(BaseModel):
+    """What came back from Label Studio."""
+
+    job: str
+    accepted: int
+    """Annotations that are labels of the job now; those it had already among them."""
+    refused: list[RefusedOut]
+
+
 class NotificationOut(BaseModel):
     """What became of telling one receiver."""
 

@@ -13,6 +13,7 @@ from services.annotate.domain.holding import Held, Overtaken
 from services.annotate.routes.base import REFUSALS
 from services.annotate.routes.help import Help
 from services.annotate.routes.jobs import Jobs
+from services.annotate.routes.label_studio import Bridge
 from services.annotate.routes.reviewing import Reviewing
 from services.annotate.routes.told import Told
 from services.annotate.routes.work import Work
@@ -28,7 +29,14 @@ def app_of(service: Annotate) -> FastAPI:
     app.add_exception_handler(Held, _in_conflict)
     app.add_exception_handler(Overtaken, _in_conflict)
     router = APIRouter(prefix="/v1", responses=REFUSALS)
-    for routes in (Jobs(service), Work(service), Reviewing(service), Help(service), Told(service)):
+    for routes in (
+        Jobs(service),
+        Work(service),
+        Reviewing(service),
+        Help(service),
+        Told(service),
+        Bridge(service),
+    ):
         routes.add_to(router)
     app.include_router(router)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -9,7 +10,10 @@ from fastapi import APIRouter, Depends, Path, Query
 from loopline.access import Caller, Scope
 from services.annotate.adapters.board import LABEL, REVIEW
 from services.annotate.adapters.http import Acting
+from services.annotate.adapters.submissions import Accepted, OpenJob, Proposal
 from services.annotate.adapters.working import Worker
+from services.annotate.domain.holding import Held
+from services.annotate.domain.shapes import check_labeler
 
 if TYPE_CHECKING:
     from services.annotate.service import Annotate
@@ -48,6 +52,37 @@ class Routes:
     def caller(self, scope: str) -> Any:  # what FastAPI injects
         """Return the dependency on a caller who may do what needs `scope`."""
         return Depends(self._service.access.require(scope))
+
+    async def submit_held(
+        self, job: str, worker: Worker, proposals: list[Proposal]
+    ) -> list[Accepted | Exception]:
+        """Submit while the worker holds the items, and let go of them afterwards."""
+        service = self._service
+        check_labeler(worker.name)
+        assets = [proposal.asset for proposal in proposals]
+        opened = await service.submissions.open_job(job, assets)
+        board = await service.working.open(job, worker)
+        there = [asset for asset in assets if asset in opened.items]
+        held = await service.working.hold(board, worker, there)
+        outcomes = await asyncio.gather(
+            *(self._submit_one(opened, proposal, held) for proposal in proposals)
+        )
+        accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
+        await service.seen(max((a.sequence for a in accepted), default=0))
+        await service.working.done(job, worker.name, [a.asset for a in accepted])
+        if len(proposals) > 1:  # a program does not go on with what was refused; a person does
+            await service.desk.give_back(job, there, worker.name)
+        return list(outcomes)
+
+    async def _submit_one(
+        self, job: OpenJob, proposal: Proposal, held: dict[str, str]
+    ) -> Accepted | Exception:
+        if proposal.asset in held:
+            return Held(job.name, proposal.asset, held[proposal.asset])
+        try:
+            return await self._service.submit(job, proposal)
+        except Exception as error:
+            return error
 
 
 def worker_of(caller: Caller, given: str = "", purpose: str = LABEL) -> Worker:

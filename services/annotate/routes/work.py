@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -15,10 +14,7 @@ from services.annotate.adapters import answers, bodies, presenting
 from services.annotate.adapters.http import cursor_of, position_of
 from services.annotate.adapters.images import media_type_of
 from services.annotate.adapters.items import StateFilter
-from services.annotate.adapters.submissions import Accepted, OpenJob, Proposal
-from services.annotate.adapters.working import Worker
-from services.annotate.domain.holding import Held
-from services.annotate.domain.shapes import check_labeler
+from services.annotate.adapters.submissions import Accepted, Proposal
 from services.annotate.routes.base import ITEM, Asset, Cursor, JobName, Limit, Routes, worker_of
 
 
@@ -146,7 +142,7 @@ class Work(Routes):
         ) -> answers.AcceptedOut:
             """Submit labels for one item, and take what is next; the same again changes nothing."""
             worker = worker_of(caller, body.labeler)
-            [accepted] = await self._submit_held(job, worker, [body.drawn_by(asset, worker.name)])
+            [accepted] = await self.submit_held(job, worker, [body.drawn_by(asset, worker.name)])
             if isinstance(accepted, Exception):
                 raise accepted
             following = None
@@ -180,7 +176,7 @@ class Work(Routes):
             by_worker.setdefault(worker.name, []).append(row.drawn_by(row.asset, worker.name))
         outcomes: list[Accepted | answers.RefusedOut] = []
         for name, proposals in by_worker.items():
-            found = await self._submit_held(job, worker_of(caller, name), proposals)
+            found = await self.submit_held(job, worker_of(caller, name), proposals)
             for proposal, outcome in zip(proposals, found, strict=True):
                 if isinstance(outcome, Rejected):
                     refused = answers.RefusedOut(asset=proposal.asset, error=outcome.message)
@@ -193,34 +189,3 @@ class Work(Routes):
             accepted=[presenting.accepted_out(o) for o in outcomes if isinstance(o, Accepted)],
             refused=[o for o in outcomes if isinstance(o, answers.RefusedOut)],
         )
-
-    async def _submit_held(
-        self, job: str, worker: Worker, proposals: list[Proposal]
-    ) -> list[Accepted | Exception]:
-        """Submit while the worker holds the items, and let go of them afterwards."""
-        service = self._service
-        check_labeler(worker.name)
-        assets = [proposal.asset for proposal in proposals]
-        opened = await service.submissions.open_job(job, assets)
-        board = await service.working.open(job, worker)
-        there = [asset for asset in assets if asset in opened.items]
-        held = await service.working.hold(board, worker, there)
-        outcomes = await asyncio.gather(
-            *(self._submit_one(opened, proposal, held) for proposal in proposals)
-        )
-        accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
-        await service.seen(max((a.sequence for a in accepted), default=0))
-        await service.working.done(job, worker.name, [a.asset for a in accepted])
-        if len(proposals) > 1:  # a program does not go on with what was refused; a person does
-            await service.desk.give_back(job, there, worker.name)
-        return list(outcomes)
-
-    async def _submit_one(
-        self, job: OpenJob, proposal: Proposal, held: dict[str, str]
-    ) -> Accepted | Exception:
-        if proposal.asset in held:
-            return Held(job.name, proposal.asset, held[proposal.asset])
-        try:
-            return await self._service.submit(job, proposal)
-        except Exception as error:
-            return error

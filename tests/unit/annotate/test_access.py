@@ -26,6 +26,8 @@ NEEDS = {  # the smallest role, where it is more than a viewer's
     ("POST", "/v1/jobs/{job}/predict"): Role.OPERATOR,
     ("GET", "/v1/jobs/{job}/notifications"): Role.OPERATOR,
     ("POST", "/v1/jobs/{job}/notifications/redeliver"): Role.OPERATOR,
+    ("POST", "/v1/jobs/{job}/label-studio"): Role.OPERATOR,
+    ("POST", "/v1/jobs/{job}/label-studio/pull"): Role.OPERATOR,
     ("GET", "/v1/jobs/{job}/labelers"): Role.REVIEWER,
     ("POST", "/v1/jobs/{job}/review/next"): Role.REVIEWER,
     ("POST", "/v1/jobs/{job}/items/{asset}/review"): Role.REVIEWER,
@@ -39,8 +41,12 @@ NEEDS = {  # the smallest role, where it is more than a viewer's
     ("POST", "/v1/jobs/{job}/items/{asset}/predict"): Role.LABELER,
     ("POST", "/v1/assist/mask"): Role.LABELER,
 }
+WEBHOOK = "/v1/jobs/{job}/label-studio/events"  # shows a secret of its own, not a token
 OPERATIONS = [
-    (method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods
+    (method.upper(), path)
+    for path, methods in DOCUMENT["paths"].items()
+    for method in methods
+    if path != WEBHOOK
 ]
 KEY = SigningKey.generate()
 
