@@ -12,6 +12,7 @@ import { Empty, Failure, Loading } from "../ui/states";
 import type { Version } from "./DatasetPage";
 
 const PAGE = 60;
+const LABELS_ONLY = "none"; // of this page: the server always finds some
 const FILTERS = [
   "class_name",
   "split",
@@ -35,6 +36,8 @@ export function Items({
   const filters = Object.fromEntries(
     FILTERS.map((name) => [name, address.get(name) ?? ""]),
   ) as Record<Filter, string>;
+  const labelsOnly = filters.predictions === LABELS_ONLY;
+  const asked = labelsOnly ? { ...filters, predictions: "" } : filters;
   const base = `/api/datasets/${version.name}/versions/${version.version}`;
   const facets = useQuery({
     queryKey: ["datasets", version.name, version.version, "facets"],
@@ -42,11 +45,11 @@ export function Items({
     staleTime: Number.POSITIVE_INFINITY,
   });
   const pages = useInfiniteQuery({
-    queryKey: ["datasets", version.name, version.version, "items", filters],
+    queryKey: ["datasets", version.name, version.version, "items", asked],
     queryFn: ({ pageParam, signal }) =>
       get<Schemas["ItemsOut"]>(
         `${base}/items`,
-        { ...filters, cursor: pageParam, limit: PAGE },
+        { ...asked, cursor: pageParam, limit: PAGE },
         signal,
       ),
     initialPageParam: "",
@@ -60,7 +63,10 @@ export function Items({
     setAddress(next, { replace: true });
   };
   const clear = (): void => setAddress({ tab: "images" }, { replace: true });
-  const items = pages.data?.pages.flatMap((page) => page.items) ?? [];
+  const found = pages.data?.pages.flatMap((page) => page.items) ?? [];
+  const items = labelsOnly
+    ? found.map((item) => ({ ...item, predicted: null, score: null }))
+    : found;
   const scanned = pages.data?.pages.reduce((sum, page) => sum + page.scanned, 0) ?? 0;
   const isFiltered = FILTERS.some((name) => filters[name]);
   const [open, setOpen] = useState<number | null>(null);
@@ -211,7 +217,8 @@ function Filters({
           label="Predictions"
           value={filters.predictions}
           options={[
-            { value: "", label: "None" },
+            { value: "", label: "Latest" },
+            { value: LABELS_ONLY, label: "Labels only" },
             ...facets!.predictions.map(({ ref, model, count }) => ({
               value: `${ref.name}@${ref.version}`,
               label: `${model.label} (${number(count)})`,
@@ -220,7 +227,7 @@ function Filters({
           onChange={(value) => onSet("predictions", value)}
         />
       )}
-      {filters.predictions && (
+      {filters.predictions !== LABELS_ONLY && (facets?.predictions.length ?? 0) > 0 && (
         <>
           <Range
             label="Score at most"

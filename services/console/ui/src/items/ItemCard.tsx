@@ -13,6 +13,7 @@ import { type Drawable, type Mark, Overlay, wholeImage } from "../ui/Overlay";
 export type Item = Schemas["ItemOut"];
 type ColourOf = (className: string) => string;
 
+const DRAWN_FROM = 0.3; // confidence
 const TINY_PX = 96; // smaller images are shown as pixels
 
 export function Picture({
@@ -101,8 +102,12 @@ export function ItemCard({
   );
 }
 
+/** Predicted shapes worth drawing over the labels: the list beside the image names all of them. */
 const boxesOf = (shapes: readonly Drawable[] | null): readonly Drawable[] =>
-  (shapes ?? []).filter((shape) => shape.bbox_xyxy || shape.polygon || shape.mask_rle);
+  (shapes ?? []).filter(
+    (shape) =>
+      (shape.bbox_xyxy || shape.polygon || shape.mask_rle) && (shape.confidence ?? 1) >= DRAWN_FROM,
+  );
 
 const markPredicted =
   (item: Item) =>

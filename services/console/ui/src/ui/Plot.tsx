@@ -1,6 +1,7 @@
 // A line plot on uPlot, in the theme's colours.
 
 import "uplot/dist/uPlot.min.css";
+import "../styles/plot.css";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import { colour, useTheme } from "../app/theme";

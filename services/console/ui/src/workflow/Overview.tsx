@@ -1,36 +1,40 @@
 // The whole graph in a corner, and which part of it is in sight.
 
-import { useReactFlow, useViewport } from "@xyflow/react";
-import { useRef } from "react";
+import { useReactFlow, useStore, useViewport } from "@xyflow/react";
 import type { Graph } from "./graph";
 import { lookOf } from "./kinds";
 import type { Layout } from "./layout";
 
 const WIDTH = 220;
 const HEIGHT = 130;
+const MARGIN = 8;
 
 export function Overview({ graph, layout }: { graph: Graph; layout: Layout }) {
   const flow = useReactFlow();
   const view = useViewport();
-  const place = useRef<SVGSVGElement>(null);
-  const scale = Math.min(WIDTH / Math.max(1, layout.width), HEIGHT / Math.max(1, layout.height));
-  const stage = place.current?.closest(".workflow-stage");
+  const stage = useStore(({ width, height }) => `${width} ${height}`);
+  const [width = 0, height = 0] = stage.split(" ").map(Number);
+  const scale = Math.min(
+    (WIDTH - 2 * MARGIN) / Math.max(1, layout.width),
+    (HEIGHT - 2 * MARGIN) / Math.max(1, layout.height),
+  );
   const seen = {
     x: (-view.x / view.zoom) * scale,
     y: (-view.y / view.zoom) * scale,
-    width: ((stage?.clientWidth ?? 0) / view.zoom) * scale,
-    height: ((stage?.clientHeight ?? 0) / view.zoom) * scale,
+    width: (width / view.zoom) * scale,
+    height: (height / view.zoom) * scale,
   };
   return (
     <svg
-      ref={place}
       className="overview"
       width={WIDTH}
-      height={HEIGHT}
+      height={layout.height * scale + 2 * MARGIN}
+      viewBox={`${-MARGIN} ${-MARGIN} ${WIDTH} ${layout.height * scale + 2 * MARGIN}`}
       aria-hidden="true"
       onPointerDown={(event) => {
         const { left, top } = event.currentTarget.getBoundingClientRect();
-        const [x, y] = [(event.clientX - left) / scale, (event.clientY - top) / scale];
+        const x = (event.clientX - left - MARGIN) / scale;
+        const y = (event.clientY - top - MARGIN) / scale;
         void flow.setCenter(x, y, { zoom: view.zoom, duration: 200 });
       }}
     >
