@@ -436,3 +436,25 @@ async def test_one_clients_haste_leaves_another_alone(serve: Serve, issuer: Issu
         async with grpc_client(service, token=issuer.token("predict:*", name=name)) as client:
             assert await code_of(client.infer(request())) == StatusCode.OK
             assert await code_of(client.infer(request())) == StatusCode.RESOURCE_EXHAUSTED
+
+
+# --- messages
+
+
+async def test_a_message_that_explodes_when_decompressed_is_refused(serve: Serve) -> None:
+    """gRPC decompresses before anything of ours sees the message: up to the limit, no further."""
+    service = await serve(message_max_bytes=1024**2)
+    options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    address = f"127.0.0.1:{service.fronts.grpc.port}"
+    with grpc.insecure_channel(address, options, grpc.Compression.Gzip) as channel:
+        ask = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=bytes,
+            response_deserializer=bytes,
+        )
+        with pytest.raises(grpc.RpcError) as caught:  # 64 KB on the way, 64 MB there
+            await asyncio.to_thread(ask, bytes(64 * 1024**2), timeout=20)
+    assert caught.value.code() == StatusCode.RESOURCE_EXHAUSTED
+    assert "Decompressed" in (caught.value.details() or "")
+    async with grpc_client(service) as client:
+        assert (await client.infer(request())).model_name == "colours"
