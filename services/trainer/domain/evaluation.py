@@ -6,7 +6,7 @@ What is measured of a finished model is `loopline.evaluation`'s, through the fil
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,9 @@ class Judgement:
 
     Attributes:
         metrics: Figures by name: "accuracy", "macro_f1", "f1:<class>", ...
-        report: What else is worth keeping; JSON types only.
     """
 
     metrics: dict[str, float]
-    report: dict[str, Any] = field(default_factory=dict)
 
 
 def judge_classification(

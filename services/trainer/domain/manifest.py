@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from loopline.digests import digest_of
@@ -54,11 +53,3 @@ class Manifest:
             asdict(file) for file in sorted(self.files, key=lambda file: file.name)
         ]
         return digest_of(document)
-
-
-def file_named(files: Sequence[StoredFile], name: str) -> StoredFile:
-    """Return the file of that name; KeyError if there is none."""
-    for file in files:
-        if file.name == name:
-            return file
-    raise KeyError(name)

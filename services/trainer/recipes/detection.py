@@ -171,7 +171,7 @@ class DetectionRecipe(Recipe[DetectionParameters]):
         predicted = [boxes for some in outputs for boxes in _predicted(some)]
         truth = [Boxes(o.boxes, np.asarray(o.labels, np.int64)) for o in targets]
         report = evaluate_detection(predicted, truth, self.classes).report
-        return Judgement(dict(report.metrics), report.model_dump(mode="json"))
+        return Judgement(dict(report.metrics))
 
     def difference(self, ours: Outputs, theirs: Outputs) -> float:
         """Return the largest difference of a score, or of an edge as a share of the input's side.

@@ -161,7 +161,7 @@ class SegmentationRecipe(Recipe[SegmentationParameters]):
             for mask, confidence in zip(some["mask"], some["confidence"], strict=True):
                 tally.add(mask, next(remaining).pixels(), confidence)
         report = tally.finish().report
-        return Judgement(dict(report.metrics), report.model_dump(mode="json"))
+        return Judgement(dict(report.metrics))
 
     def difference(self, ours: Outputs, theirs: Outputs) -> float:
         """Return the largest difference of a confidence, where both say the same class.

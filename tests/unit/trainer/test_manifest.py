@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.trainer.domain.manifest import InputFormat, Manifest, StoredFile, file_named
+from services.trainer.domain.manifest import InputFormat, Manifest, StoredFile
 
 FILES = (StoredFile("model.onnx", "a" * 64, 10), StoredFile("recipe.json", "b" * 64, 5))
 MANIFEST = Manifest(
@@ -29,9 +29,3 @@ def test_the_order_of_the_files_does_not_matter() -> None:
 )
 def test_whatever_changes_what_is_served_changes_the_digest(other: Manifest) -> None:
     assert other.digest != MANIFEST.digest
-
-
-def test_a_file_is_found_by_name() -> None:
-    assert file_named(FILES, "recipe.json").digest == "b" * 64
-    with pytest.raises(KeyError):
-        file_named(FILES, "weights.safetensors")
