@@ -31,6 +31,8 @@ PREFERRED_REST: Mapping[str, int] = {"inference": 8000}
 """Open Inference Protocol over gRPC and HTTP, where Triton has them."""
 CUSTOMER_FACING = ("ingest", "router")
 """The only services that get the customers' keys."""
+SHARED_DATABASE = ("annotate",)
+"""Services whose processes work on one database: who holds which item to label is in there."""
 THREADS: Mapping[str, str] = {
     # Threads that wait must sleep: spinning doubles the CPU of several processes on few cores.
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -134,6 +136,9 @@ class ServiceSurroundings:
             env["LOOPLINE_GRPC_HOST"] = self.host
             env["LOOPLINE_GRPC_PORT"] = str(self.ports[f"{process.name}_grpc"])
             env["LOOPLINE_REST_PORT"] = str(self.ports[f"{process.name}_rest"])
+        if process.service in SHARED_DATABASE:
+            database = self.folder.services / process.service / f"{process.service}.db"
+            env["LOOPLINE_DATABASE_URL"] = f"sqlite:///{database}"
         if process.service in CUSTOMER_FACING:
             env["LOOPLINE_CONNECTIONS_FILE"] = str(self.folder.connections)
         if process.service == "console":
