@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nats
 import psutil
@@ -26,7 +27,7 @@ from loopline.embedded.errors import PlatformError
 from loopline.embedded.files import write_private, write_private_json
 from loopline.embedded.identities import ADMIN, S3_GRANTS, Credentials, Secret
 from loopline.embedded.layout import DataFolder
-from loopline.embedded.nats import NatsUser
+from loopline.embedded.nats import NatsUser, greeting
 from loopline.embedded.objects.weed import S3Identity, identities_config
 from loopline.names import validate_name
 from loopline.runtime.admin import declare
@@ -179,6 +180,11 @@ def _reload(folder: DataFolder, endpoints: Endpoints) -> None:
         config = json.loads(storage.read_text())
         kept = [i for i in config["identities"] if not i["name"].startswith("agent-")]
         ours = [agent.s3_identity(endpoints.s3_bucket, endpoints.workspace) for agent in agents]
+        # Storage that reads its identities again forgets none: those that are gone may do nothing.
+        gone = {i["name"] for i in config["identities"]} - {i["name"] for i in kept}
+        for name in gone - {identity.name for identity in ours}:
+            nobody = Secret.generate()
+            ours.append(S3Identity(name, nobody.access_key, nobody.secret_key, ()))
         identities = [*kept, *identities_config(ours)["identities"]]
         write_private_json(storage, config | {"identities": identities})
         _hang_up(pids.get("weed", 0))
@@ -192,13 +198,13 @@ def _hang_up(pid: int) -> None:
 
 async def _declare(folder: DataFolder, endpoints: Endpoints, agent: RemoteAgent) -> None:
     """Make the queues of the agent's pool and name, if the bus runs; it is declared anew else."""
-    admin = Credentials.load_or_generate(folder.credentials)[ADMIN]
-    try:
-        client = await nats.connect(
-            endpoints.nats_url, user=ADMIN, password=admin.password, allow_reconnect=False
-        )
-    except (OSError, nats.errors.Error):
+    bus = urlsplit(endpoints.nats_url)
+    if not greeting(bus.hostname or "", bus.port or 0):
         return
+    admin = Credentials.load_or_generate(folder.credentials)[ADMIN]
+    client = await nats.connect(
+        endpoints.nats_url, user=ADMIN, password=admin.password, allow_reconnect=False
+    )
     try:
         await declare(
             client.jetstream(),

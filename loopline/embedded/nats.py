@@ -140,5 +140,6 @@ def greeting(host: str, port: int) -> dict[str, Any]:
         return {}
     if not line.startswith(b"INFO "):
         return {}
-    info: dict[str, Any] = json.loads(line[5:])
+    # More may have come with it: a server that reads its configuration again greets anew.
+    info: dict[str, Any] = json.loads(line[5:].partition(b"\r\n")[0])
     return info

@@ -24,6 +24,7 @@ from services.trainer.adapters.files import write_whole
 from services.trainer.adapters.initial_weights import WeightFiles
 from services.trainer.adapters.messages import ITEM_COLUMNS, Training, example_of
 from services.trainer.adapters.process import TrainingProcess, started
+from services.trainer.adapters.supply import Supply
 from services.trainer.domain.examples import Selection, select
 from services.trainer.domain.job import (
     PLACED,
@@ -34,6 +35,7 @@ from services.trainer.domain.job import (
     Trained,
 )
 from services.trainer.domain.manifest import Manifest, StoredFile
+from services.trainer.domain.supply import arrival_order
 from services.trainer.settings import TrainerSettings
 
 STOP_TIMEOUT_S: Final = 3.0
@@ -159,7 +161,8 @@ class Attendance:
         folder = self.folders.folder(training.run.id)
         sizes_bytes = {example.asset: example.size_bytes for example in selection}
         with self.cache.pinned(sizes_bytes):
-            await self.cache.fetch(list(sizes_bytes))
+            seed = int(training.described.parameters["seed"])
+            supply = Supply(self.cache, arrival_order(selection, seed), process)
             job = Train(
                 dataset=training.dataset_version,
                 model=training.model,
@@ -170,7 +173,8 @@ class Attendance:
                 initial_weights=await self.weights.bring(training.initial_weights, folder),
             )
             await checkpoints.fetch_furthest()
-            return await self._relay(training, process, job, checkpoints)
+            async with supply:
+                return await self._relay(training, process, job, checkpoints)
 
     async def _select(self, training: Training) -> Selection:
         tree = await self.datasets.tree(training.dataset)

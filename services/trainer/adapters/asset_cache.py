@@ -71,10 +71,16 @@ class AssetCache:
             Transient: The disk is full.
         """
         missing = await asyncio.to_thread(self._missing, assets)
+        keeping: asyncio.Future[None] | None = None
         for start in range(0, len(missing), FETCHED_AT_ONCE):
             some = missing[start : start + FETCHED_AT_ONCE]
             blobs = await self._objects.get_many(Area.ASSETS, some)
-            await asyncio.to_thread(self._keep, zip(some, blobs, strict=True))
+            if keeping is not None:  # the disk is written while storage answers
+                await keeping
+            pairs = zip(some, blobs, strict=True)
+            keeping = asyncio.ensure_future(asyncio.to_thread(self._keep, pairs))
+        if keeping is not None:
+            await keeping
         return len(missing)
 
     def evict(self) -> int:

@@ -92,10 +92,14 @@ class TrainingProcess:
                 return True
         return False
 
-    async def end(self) -> None:
-        """Kill the process, if it still runs, and forget it."""
+    def kill(self) -> None:
+        """Kill the process, if it still runs."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
+
+    async def end(self) -> None:
+        """Kill the process, if it still runs, and forget it."""
+        self.kill()
         await self._process.wait()
         self._listener.cancel()
         await asyncio.gather(self._listener, return_exceptions=True)

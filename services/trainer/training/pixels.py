@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,11 @@ from loopline.vision.geometry import Placement
 from loopline.vision.images import UInt8Image, decode
 from services.trainer.domain.job import Placed
 from services.trainer.domain.manifest import InputFormat
+from services.trainer.domain.supply import LOOKED_AT
 from services.trainer.recipes.interface import Survey
 
-LOOKED_AT: Final = 64  # images whose colours are looked at, spread over the split
+LOOK_EVERY_S: Final = 0.002  # for an image that is on its way
+ARRIVAL_TIMEOUT_S: Final = 600.0  # the service ends this process long before, if it cannot fetch
 
 
 class Room:
@@ -68,10 +71,21 @@ class Pixels:
 
 def read(path: Path, channels: int) -> UInt8Image:
     """Decode a file whose name is its asset; Rejected names it if it is no image."""
+    arrived([path])
     try:
         return decode(path.read_bytes(), channels)
     except Rejected as error:
         raise Rejected(f"image {path.name[:12]}: {error.message}", asset=path.name) from error
+
+
+def arrived(paths: Iterable[Path]) -> None:
+    """Wait for files that are fetched beside the training; Rejected if one never comes."""
+    for path in paths:
+        deadline_s = time.monotonic() + ARRIVAL_TIMEOUT_S
+        while not path.exists():
+            if time.monotonic() > deadline_s:
+                raise Rejected(f"image {path.name[:12]} did not arrive", asset=path.name)
+            time.sleep(LOOK_EVERY_S)
 
 
 def survey(placed: Sequence[Placed], classes: Sequence[str] = ()) -> Survey:

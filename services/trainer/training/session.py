@@ -38,7 +38,7 @@ from services.trainer.training.loop import (
     make_deterministic,
 )
 from services.trainer.training.peers import Peers
-from services.trainer.training.pixels import Pixels, Room, survey
+from services.trainer.training.pixels import Pixels, Room, arrived, survey
 
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.safetensors"
@@ -93,6 +93,7 @@ def train(
     fitted = fit(recipe_class, parameters, job, emit, stop, peers)
     if not peers.is_first:
         return None
+    arrived(one.path for one in fitted.test)
     trained = _finished(fitted, name, job)
     trained.figures["total_s"] = time.monotonic() - began
     return trained
@@ -170,6 +171,11 @@ def _splits(recipe: Recipe[Any], placed: dict[str, list[Placed]], job: Train) ->
                 f"{job.dataset}: no label of split {split!r} can be used for {recipe.task}, "
                 f"which learns from {recipe.needs}"
             )
+    if missing := splits[TRAIN].lacks(recipe.classes):
+        raise Rejected(
+            f"{job.dataset}: no label of class {missing[0]!r} in split 'train' can be used for "
+            f"{recipe.task}, which learns from {recipe.needs}"
+        )
     return splits
 
 

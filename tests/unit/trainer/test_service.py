@@ -284,7 +284,7 @@ async def test_a_cancelled_training_leaves_a_checkpoint_from_which_it_can_go_on(
     asked = command(recipe="slow")
     asked.parameters.update({"epochs": 8, "batch_size": 8})
     handling = asyncio.create_task(workshop.service.on_train_model(asked, delivery()))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         while not any(report.training.step for report in workshop.reports()):
             await asyncio.sleep(0.02)
     began = time.monotonic()
