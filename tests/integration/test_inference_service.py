@@ -305,7 +305,7 @@ async def test_swaps_during_a_minute_of_load_fail_nothing_and_hardly_show(
         await platform.deploy(0.1 * number)
         await asyncio.sleep(3.0)
         swapping.append((began, time.time()))
-    output, _ = await asyncio.wait_for(client.communicate(), 30)
+    output, _ = await asyncio.wait_for(client.communicate(b""), 30)
     answers = [json.loads(line) for line in output.splitlines()]
     assert [error for *_, error in answers if error] == []
     assert {version for _, _, version, _ in answers} >= {str(number) for number in range(1, 12)}
