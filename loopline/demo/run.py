@@ -140,8 +140,8 @@ async def _stay(
     options: DemoOptions, endpoints: Endpoints, delivery: str, console: Console
 ) -> None:
     stay = sys.stdout.isatty() if options.stay is None else options.stay
-    node = f"#node=delivery:{delivery}"
-    console.print(f"\nThe graph: [bold]{endpoints.console_http}/{node}[/bold]", highlight=False)
+    page = f"workflow?node=delivery:{delivery}"
+    console.print(f"\nThe graph: [bold]{endpoints.console_http}/{page}[/bold]", highlight=False)
     if stay:
         console.print("The platform stays until you press Ctrl-C.")
         try:
