@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from loopline.contracts.oip.v2 import service_pb2
-from loopline.errors import LooplineError
+from loopline.errors import LooplineError, Transient
 from services.inference.adapters import oip
 from services.inference.adapters.calls import Call, reason_of
 from services.inference.adapters.data_plane import DataPlane, Ticket
@@ -27,6 +27,7 @@ from services.inference.domain.admission import Exhausted
 EMPTY_FINAL: Final = "triton_enable_empty_final_response"
 FINAL: Final = "triton_final_response"
 WATCH_S: Final = 1.0
+STOPPING: Final = "the server stops: connect again"
 _INFER_RESPONSE: Final = b"\x12"  # tag of field 2 of ModelStreamInferResponse, length-delimited
 
 
@@ -88,7 +89,10 @@ class Streams:
 
         Raises:
             Exhausted: There are as many streams as there may be.
+            Transient: The server stops; what was in flight is answered before.
         """
+        if self._closed.is_set():
+            raise Transient(STOPPING)
         if not self._places.acquire(blocking=False):
             raise Exhausted(f"there are {self._limits.streams} streams already; try again later")
         stream = _Stream(self._submit, call, self._limits)
@@ -106,10 +110,12 @@ class Streams:
             self._places.release()
 
     def close(self) -> None:
-        """End every stream."""
+        """End every stream once what is in flight is answered; take no new ones."""
         self._closed.set()
-        for stream in list(self._running):
-            stream.close()
+        with self._lock:
+            running = list(self._running)
+        for stream in running:
+            stream.finish()
 
     def _submit(self, data: bytes, visitor: Visitor) -> Ticket:
         self._quotas.spend(visitor.name)
@@ -142,6 +148,7 @@ class _Stream:
         self._pending: deque[_Pending] = deque()
         self._changed = threading.Condition()
         self._ended = False  # no more requests come
+        self._finishing = False  # what is in flight is answered, and no more
         self._closed = False  # nobody waits for answers
         self._moved_s = time.monotonic()
 
@@ -153,6 +160,12 @@ class _Stream:
         """End the call."""
         self._call.context.cancel()  # type: ignore[no-untyped-call]
         self.close()
+
+    def finish(self) -> None:
+        """Take no more requests."""
+        with self._changed:
+            self._finishing = self._ended = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Free every place that the stream still has."""
@@ -172,6 +185,8 @@ class _Stream:
         while (pending := self._next()) is not None:
             yield self._encoded(pending)
             self._moved_s = time.monotonic()
+        if self._finishing:
+            raise Transient(STOPPING)
 
     def _read(self, requests: Iterator[bytes]) -> None:
         try:
@@ -195,18 +210,21 @@ class _Stream:
 
     def _wait_for_place(self) -> bool:
         with self._changed:
-            while len(self._pending) >= self._in_flight and not self._closed:
+            while len(self._pending) >= self._in_flight and not self._is_over():
                 self._changed.wait()
-            return not self._closed
+            return not self._is_over()
 
     def _add(self, pending: _Pending) -> None:
         with self._changed:
-            if not self._closed:
+            if not self._is_over():
                 self._pending.append(pending)
                 self._changed.notify_all()
                 return
         if isinstance(pending, Ticket):
             pending.cancel()
+
+    def _is_over(self) -> bool:
+        return self._closed or self._finishing
 
     def _next(self) -> _Pending | None:
         with self._changed:

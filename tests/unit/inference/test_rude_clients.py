@@ -341,6 +341,37 @@ async def test_a_stream_that_is_cancelled_frees_its_places(serve: Callable[..., 
             channel.close()
 
 
+async def test_a_server_that_stops_answers_what_a_stream_has_in_flight(
+    serve: Callable[..., Any],
+) -> None:
+    async with serve(drain_s=10.0) as service:
+        (servable,) = [s for s in service.repository.loaded() if s.model.name == "colours"]
+        gate, run, hold = threading.Event(), servable.batcher._run, threading.Event()
+        servable.batcher._run = lambda feeds: (gate.wait(20), run(feeds))[1]
+        channel = grpc.insecure_channel(f"127.0.0.1:{service.fronts.grpc.port}")
+
+        def frames() -> Iterator[service_pb2.ModelInferRequest]:
+            yield from (request(id=str(number)) for number in range(3))
+            hold.wait(20)
+
+        call = stream_method(channel)(frames())
+        try:
+            await until(lambda: servable.admission.inside == 3)
+            stopping = asyncio.create_task(asyncio.to_thread(service.fronts.grpc.stop, 10.0))
+            await until(service.fronts.grpc._streams._closed.is_set)
+            gate.set()
+            seen: list[str] = []
+            with pytest.raises(grpc.RpcError) as caught:
+                await asyncio.to_thread(lambda: seen.extend(a.infer_response.id for a in call))
+            assert seen == ["0", "1", "2"]
+            assert caught.value.code() == StatusCode.UNAVAILABLE
+            await asyncio.wait_for(stopping, 20)
+        finally:
+            gate.set()
+            hold.set()
+            channel.close()
+
+
 async def test_what_is_no_request_ends_no_stream(client: Client, service: Inference) -> None:
     model = await commit_model(service.log, service.objects, colour_classifier())
     await move_alias(service.log, model.ref)
