@@ -30,11 +30,9 @@ from services.console.domain.workflow import Workflow
 
 log = structlog.get_logger()
 
-CARDS = (
-    catalog.DATASET_COMMITTED, catalog.MODEL_COMMITTED, catalog.ALIAS_MOVED,
-    catalog.FLOW_COMMITTED, catalog.PREDICTIONS_COMMITTED, catalog.LABELING_JOB_COMMITTED,
-    catalog.DELIVERY_COMMITTED, catalog.EVALUATION_COMMITTED,
-)  # fmt: skip
+CROWDS = ("labels_submitted", "item_reviewed", "access_revoked")
+"""Commits without a card: what people submit one by one, and what is no part of the workflow."""
+CARDS = tuple(event for event in catalog.COMMITS if event.key not in CROWDS)
 """The commits that make cards."""
 _CARD_TYPES = frozenset(event.type for event in CARDS)
 RUNS_MAX = 5_000  # runs whose last report is remembered, those heard of last

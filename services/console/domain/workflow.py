@@ -99,25 +99,20 @@ class Workflow:
         """Add what one commit makes; the same one again changes nothing."""
         own = fragment.artefact
         known = self.cards.get(card_id(own.id))
-        if own.kind not in KINDS or (known is not None and known.node.sequence >= own.sequence):
+        if known is not None and known.node.sequence >= own.sequence:
             return
         self.tick += 1
+        if own.kind not in KINDS:
+            self._add_run(fragment)
+            return
         self._versions[own.kind, own.name].append(own)
         if own.kind == JOB and known is not None:
             self._job_changed(known, own)
             return
-        files = {edge.source for edge in fragment.edges if edge.role == LABELS_FILE}
-        for node in fragment.nodes:
-            if node.id != own.id and not (node.kind == "source" and node.id in files):
-                self._mention(node)
+        self._mention_all(fragment)
         self._place(own)
-        for edge in fragment.edges:
-            self._link(edge)
-        for loose in fragment.loose:
-            source = self._meant(loose.source, fragment.sequence)
-            if source:
-                self._link(Edge(source, loose.target, loose.role))
-        self._settle(fragment)
+        self._link_all(fragment)
+        self._settle(self.cards[card_id(own.id)])
 
     def report(self, report: Report) -> None:
         """Take what a run says of itself."""
@@ -175,6 +170,29 @@ class Workflow:
                     seen.add(id_)
                     waiting.append(id_)
         return seen
+
+    def _add_run(self, fragment: Fragment) -> None:
+        """Add the run that made something without a card: a proof that a model is reproducible."""
+        self._mention_all(fragment)
+        self._link_all(fragment)
+        run = self.cards.get(f"run:{fragment.artefact.run}")
+        if run is not None:
+            self._settle(run)
+
+    def _mention_all(self, fragment: Fragment) -> None:
+        files = {edge.source for edge in fragment.edges if edge.role == LABELS_FILE}
+        for node in fragment.nodes:
+            is_file = node.kind == "source" and node.id in files
+            if node.id != fragment.artefact.id and not is_file:
+                self._mention(node)
+
+    def _link_all(self, fragment: Fragment) -> None:
+        for edge in fragment.edges:
+            self._link(edge)
+        for loose in fragment.loose:
+            source = self._meant(loose.source, fragment.sequence)
+            if source:
+                self._link(Edge(source, loose.target, loose.role))
 
     def _place(self, node: Node) -> Card:
         """Put a committed version in the place of what was only mentioned."""
@@ -270,10 +288,9 @@ class Workflow:
                 return node.id
         return ""
 
-    def _settle(self, fragment: Fragment) -> None:
-        """Tell the datasets of what the commit linked: a run's from both its sides."""
-        own = self.cards[card_id(fragment.artefact.id)]
-        run = self.cards.get(f"run:{own.node.run}")
+    def _settle(self, own: Card) -> None:
+        """Tell the datasets of what a commit linked: a run's from both its sides."""
+        run = own if own.kind == "run" else self.cards.get(f"run:{own.node.run}")
         if run is not None:
             for edge in self.above.get(run.id, ()):
                 run.datasets |= self.cards[edge.source].datasets

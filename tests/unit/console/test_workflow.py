@@ -8,7 +8,19 @@ import httpx
 import pytest
 
 from loopline.access import Role
-from loopline.contracts import Agent, RunChanged, RunKind, RunState
+from loopline.contracts import (
+    Agent,
+    ArtefactKind,
+    ArtefactRef,
+    Commit,
+    ReproductionCommitted,
+    RunChanged,
+    RunKind,
+    RunState,
+    catalog,
+)
+from loopline.store.commits import Committed
+from loopline.store.runs import new_run
 from loopline.testing.flywheel import item
 from loopline.testing.provenance import Provenance
 from tests.unit.console.desk import Desk
@@ -78,6 +90,29 @@ async def test_corrections_lead_from_job_to_dataset_to_the_next_model(turned: De
     )
     assert {"dataset:shoes@2", "model:shoes@2"} <= set(by_id(found))
     assert "dataset:shoes@1" not in by_id(found)
+
+
+async def test_a_run_whose_result_has_no_card_is_a_card_all_the_same(turned: Desk) -> None:
+    model = turned.service.view.commits["model:shoes@1"].ref
+    run = new_run(RunKind.RUN_KIND_REPRODUCE, inputs=[model])
+    kind = ArtefactKind.ARTEFACT_KIND_REPRODUCTION
+    message = ReproductionCommitted(
+        commit=Commit(artefact=ArtefactRef(kind=kind, name="shoes", digest="d" * 64), run=run),
+        model=model, is_identical=True,
+    )  # fmt: skip
+
+    async def build(_: Committed[ReproductionCommitted] | None) -> ReproductionCommitted:
+        return message
+
+    await turned.service.log.commit(catalog.REPRODUCTION_COMMITTED, build, model="shoes")
+    await turned.seen()
+    client = await turned.signed_in()
+    found = await graph(client, datasets="shoes")
+    card = by_id(found)[f"run:{run.id}"]
+    assert (card["run_kind"], card["state"]) == ("reproduce", "completed")
+    assert ("model:shoes@1", card["id"]) in {(e["source"], e["target"]) for e in found["edges"]}
+    told = (await client.get(f"/api/runs/{run.id}")).json()
+    assert told["state"] == "completed"
 
 
 async def test_the_version_an_alias_points_to_is_flagged_and_the_one_before_not(
