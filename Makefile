@@ -84,9 +84,10 @@ proto: $(READY)  ## Generate the contracts' code
 	$(RUN) proto/generate.py
 	$(RUN) -m loopline.client.generate
 
-docs: $(READY) $(TOOLS)  ## Generate docs/events.md, docs/asyncapi.json and the services' tables
+docs: $(READY) $(TOOLS) $(UI_TOOLS)  ## Generate docs/events.md, docs/asyncapi.json, the console's document and its types
 	$(RUN) -m tools.generate_docs
 	$(RUN) -m tools.generate_openapi
+	cd $(UI) && $(NPM) run --silent types
 
 bench: $(READY)  ## Ratios to .bench/results.json (ONLY=name)
 	$(RUN) -m tests.bench $(if $(ONLY),--only $(ONLY))

@@ -1437,9 +1437,11 @@ export interface components {
         };
         /**
          * CellOut
-         * @description The images of one cell of a confusion matrix, the surest mistakes first.
+         * @description The images of one cell of a confusion matrix, the worst first.
          */
         CellOut: {
+            /** Is Whole */
+            is_whole: boolean;
             /** Items */
             items: components["schemas"]["ItemOut"][];
             /** Next Cursor */
@@ -1489,12 +1491,64 @@ export interface components {
             };
         };
         /**
+         * Comparison
+         * @description Two models on the same frozen split.
+         *
+         *     Attributes:
+         *         a: "catalogue@v2".
+         *         b: "catalogue@v3".
+         *         split_digest: Of the items and labels that both were measured on.
+         *         count: Images.
+         *         confidence: Of the intervals: .95.
+         *         resamples: How many were drawn.
+         *         metrics: By name; the headline's.
+         *         notes: What a reader must know.
+         */
+        Comparison: {
+            /**
+             * A
+             * @default
+             */
+            a: string;
+            /**
+             * B
+             * @default
+             */
+            b: string;
+            /** Confidence */
+            confidence: number;
+            /** Count */
+            count: number;
+            /** Metrics */
+            metrics?: {
+                [key: string]: components["schemas"]["Difference"];
+            };
+            /**
+             * Notes
+             * @default []
+             */
+            notes: string[];
+            /** Resamples */
+            resamples: number;
+            /**
+             * Split Digest
+             * @default
+             */
+            split_digest: string;
+            /**
+             * Task
+             * @enum {string}
+             */
+            task: "classification" | "detection" | "segmentation";
+        };
+        /**
          * ComparisonOut
          * @description Two model versions beside each other.
          */
         ComparisonOut: {
             a: components["schemas"]["ModelVersionOut"];
             b: components["schemas"]["ModelVersionOut"];
+            confidence: components["schemas"]["Comparison"] | null;
             /** Is Comparable */
             is_comparable: boolean;
             /** Metrics */
@@ -1673,6 +1727,32 @@ export interface components {
             memory_bytes: number;
             /** Name */
             name: string;
+        };
+        /**
+         * Difference
+         * @description How much a figure differs between two models on the same images.
+         *
+         *     Attributes:
+         *         a: Of the first model.
+         *         b: Of the second.
+         *         difference: b - a.
+         *         low: Lower end of the interval of the difference.
+         *         high: Upper end.
+         *         better: The share of resamples in which the second is better, in [0, 1].
+         */
+        Difference: {
+            /** A */
+            a: number;
+            /** B */
+            b: number;
+            /** Better */
+            better: number;
+            /** Difference */
+            difference: number;
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
         };
         /**
          * DiffOut
