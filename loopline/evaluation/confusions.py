@@ -60,6 +60,8 @@ def find_errors(predicted: Flat, truth: Flat, pairs: Pairs, found: IntArray) -> 
     """
     same = predicted.label[pairs.predicted] == truth.label[pairs.truth]
     near = pairs.iou >= NEAR
+    doubles = np.zeros(len(predicted), bool)  # in the right place, where another one was surer
+    doubles[pairs.predicted[same & near]] = True
     kind = np.full(len(predicted), KINDS.index("background"))
     meant = np.full(len(predicted), -1)
     # From the weakest claim to the strongest; a later one overwrites.
@@ -67,7 +69,7 @@ def find_errors(predicted: Flat, truth: Flat, pairs: Pairs, found: IntArray) -> 
         ("both", ~same & ~near, False),
         ("duplicate", same & near, False),
         ("class", ~same & near, True),
-        ("localisation", same & ~near, True),
+        ("localisation", same & ~near & ~doubles[pairs.predicted], True),
     ):
         best = _best(pairs.taken(which), len(predicted))
         there = best >= 0
@@ -138,16 +140,19 @@ class Ledger:
         return self._mean_ap(right, label, ~wrong)
 
     def _restorable(self, wrong: BoolArray) -> BoolArray:
-        """Tell which would be right: for each object that nothing found, the surest of them."""
+        """Tell which would be right: for each object that nothing found, the surest that meant it.
+
+        Where that is an error of another kind, putting this one right gains nothing (as in TIDE).
+        """
         unfound = np.ones(len(self.truth), bool)
         unfound[self.errors.found[self._right]] = False
-        places = np.flatnonzero(wrong)
+        places = np.flatnonzero(self.errors.meant >= 0)
         places = places[unfound[self.errors.meant[places]]]
         places = places[np.argsort(-self.predicted.score[places], kind="stable")]
         _, first = np.unique(self.errors.meant[places], return_index=True)
         restored = np.zeros(len(self.predicted), bool)
         restored[places[first]] = True
-        return restored
+        return restored & wrong
 
     def _mean_ap(
         self,

@@ -221,3 +221,27 @@ def test_a_label_that_is_none_of_the_classes_is_refused() -> None:
     strange = Boxes(np.array([[0.0, 0, 5, 5]]), np.array([3]), np.array([0.5]))
     with pytest.raises(Rejected, match="none of the classes"):
         evaluate_detection([strange], [Boxes.none()], ["a"])
+
+
+# What tidecv 1.0.1 says of the worlds below, in hundredths of AP50.
+TIDE = {
+    0: (70.894, 12.126, 0.729, 0.334, 0.0, 2.957, 10.117),
+    1: (63.739, 10.154, 0.827, 0.200, 0.0, 3.532, 15.734),
+    2: (69.904, 9.234, 1.054, 0.113, 0.0, 3.350, 12.307),
+    3: (69.188, 11.061, 0.902, 0.413, 0.0, 2.442, 12.129),
+}
+
+
+@pytest.mark.parametrize("seed", TIDE)
+def test_costs_of_errors_are_those_of_tide(seed: int) -> None:
+    """Up to a hundredth: tidecv rounds a recall that falls on one of the 101 points otherwise."""
+    predicted, truth = worlds.boxes(np.random.default_rng(seed), 60, 4)
+    random = np.random.default_rng(seed + 100)
+    distinct = []
+    for boxes in predicted:
+        assert boxes.scores is not None
+        scores = np.clip(boxes.scores + random.uniform(0, 0.009, len(boxes)), 0, 1)
+        distinct.append(Boxes(boxes.xyxy, boxes.labels, scores))
+    report = evaluate_detection(distinct, truth, list("abcd")).report
+    found = (report.metrics["map50"], *(error.cost for error in report.errors))
+    assert [100 * value for value in found] == pytest.approx(TIDE[seed], abs=0.02)
