@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,6 +132,33 @@ def rollout(
         emit_json(moved.message)
     else:
         console.print(moved.commit.summary)
+
+
+@app.command()
+def replay(
+    version: Version,
+    images: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 200,
+    promote: Annotated[str, typer.Option(help="Move this alias to it if it agrees.")] = "",
+    agreement: Annotated[
+        float, typer.Option(help="Share of the images it must agree on to be promoted.")
+    ] = 0.95,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a version about recorded production requests before an alias moves to it."""
+    with connect(data) as loopline:
+        found = loopline.model.replay(version, images)
+        enough = found.agreement >= agreement
+        if promote and enough:
+            loopline.model.promote(version, promote, f"replay: {found}")
+    if as_json:
+        emit_json(
+            {**asdict(found), "agreement": found.agreement, "promoted": bool(promote) and enough}
+        )
+    else:
+        console.print(str(found))
+    if promote and not enough:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from loopline.client import inference
 from loopline.client.refs import parse_ref, show_ref
+from loopline.client.replay import Replayed, agrees
 from loopline.client.session import Session
 from loopline.contracts import (
     AliasMoved,
@@ -16,15 +17,21 @@ from loopline.contracts import (
     Commit,
     ModelCommitted,
     ReproductionCommitted,
+    RequestsSampled,
     Rollout,
     RunKind,
+    SampledImage,
     catalog,
 )
+from loopline.contracts.catalog import Stream
 from loopline.contracts.inference.v1 import predict_pb2
 from loopline.errors import NotFound, Rejected
 from loopline.names import validate_name
 from loopline.store.commits import Committed, Unchanged
+from loopline.store.logstore import JetStreamLog
 from loopline.store.objects import Area
+
+REPLAY_AT_ONCE = 16  # images in one request
 
 ModelVersion = Committed[ModelCommitted]
 ModelVersions = list[ModelVersion]  # within the class, `list` is the method
@@ -153,6 +160,42 @@ class ModelVerbs:
         return await self._session.log.commit(
             catalog.ALIAS_MOVED, build, model=second.name, alias=alias
         )
+
+    async def replay(self, version: str, images: int = 200) -> Replayed:
+        """Ask a served version about recorded production requests, before an alias moves to it.
+
+        Args:
+            version: The version: "catalogue@v3".
+            images: How many recorded images, the newest first.
+
+        Raises:
+            NotFound: There is no such version, or nothing was recorded of the model.
+            Transient: It cannot be asked now.
+        """
+        ref = (await self.get(version)).ref
+        recorded = list((await self._recorded(ref.name)).values())[-images:]
+        if not recorded:
+            raise NotFound(f"no requests to {ref.name!r} are recorded: set LOOPLINE_SAMPLE_SHARE")
+        agreed = failed = 0
+        for start in range(0, len(recorded), REPLAY_AT_ONCE):
+            some = recorded[start : start + REPLAY_AT_ONCE]
+            files = await self._session.objects.get_many(Area.ASSETS, [one.asset for one in some])
+            answer = await self.predict(f"{ref.name}@v{ref.version}", files)
+            for one, said in zip(some, answer.predictions, strict=True):
+                failed += bool(said.error)
+                agreed += not said.error and agrees(one, said)
+        return Replayed(show_ref(ref), len(recorded) - failed, agreed, failed)
+
+    async def _recorded(self, model: str) -> dict[str, SampledImage]:
+        """Return the recorded images of a model, the newest last."""
+        subject = catalog.REQUESTS_SAMPLED.subject(self._session.settings.workspace, model=model)
+        events = JetStreamLog(self._session.nats, Stream.EVENTS)
+        found: dict[str, SampledImage] = {}
+        async for record in events.read([subject]):
+            for image in RequestsSampled.FromString(record.data).images:
+                found.pop(image.asset, None)
+                found[image.asset] = image
+        return found
 
     async def reproductions(self, name: str) -> Reproductions:
         """Return the attempts to train versions of a model again, newest first."""

@@ -29,6 +29,7 @@ from loopline.client.folders import Imported
 from loopline.client.jobs import Json, JsonList
 from loopline.client.models import Aliases, ModelVersion, ModelVersions, Reproductions
 from loopline.client.portal import Portal
+from loopline.client.replay import Replayed
 from loopline.client.runs import AgentStates, Reports
 from loopline.client.session import CommandResult, Told
 from loopline.contracts import (
@@ -250,6 +251,19 @@ class ModelVerbs:
             NotFound: There is no such version or alias.
         """
         return self._portal.call(self._client.rollout(version, alias, canary, shadow, reason))
+
+    def replay(self, version: str, images: int = 200) -> Replayed:
+        """Ask a served version about recorded production requests, before an alias moves to it.
+
+        Args:
+            version: The version: "catalogue@v3".
+            images: How many recorded images, the newest first.
+
+        Raises:
+            NotFound: There is no such version, or nothing was recorded of the model.
+            Transient: It cannot be asked now.
+        """
+        return self._portal.call(self._client.replay(version, images))
 
     def reproductions(self, name: str) -> Reproductions:
         """Return the attempts to train versions of a model again, newest first."""
