@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Error,
+    Page,
+    Request,
+    sync_playwright,
+)
 
 from tests.browser.scene import Scene, running
 
@@ -42,6 +49,13 @@ def open_as(scene: Scene, chromium: Browser) -> Iterator[Open]:
     contexts: list[BrowserContext] = []
     trouble: list[str] = []
 
+    def fault(error: Error) -> None:
+        trouble.append(str(error))
+
+    def asked(request: Request) -> None:
+        if not request.url.startswith((scene.console, "blob:", "data:")):
+            trouble.append(f"asked another host: {request.url}")
+
     def open_page(person: str, path: str, **options: Any) -> Page:
         context = chromium.new_context(viewport=VIEWPORT, **options)
         contexts.append(context)
@@ -49,14 +63,8 @@ def open_as(scene: Scene, chromium: Browser) -> Iterator[Open]:
             context.add_cookies(scene.states[person]["cookies"])
         page = context.new_page()
         page.set_default_timeout(TIMEOUT_MS)
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                request.url.startswith((scene.console, "blob:", "data:"))
-                or trouble.append(f"asked another host: {request.url}")
-            ),
-        )
+        page.on("pageerror", fault)
+        page.on("request", asked)
         page.goto(scene.console + path)
         return page
 
