@@ -122,6 +122,9 @@ class Relabel(_Part):
     webhook_url: Annotated[
         str, Field(max_length=MAX_URL_LENGTH), AfterValidator(fields.webhook_url)
     ] = ""
+    keeps_filling: bool = False
+    review: bool = False
+    labelers_per_item: Annotated[int, Field(ge=1, le=20)] = 1
 
 
 class RouteRule(_Part):

@@ -102,5 +102,7 @@ def _shuffled(one: Uncertain) -> tuple[bytes, str]:
 
 
 def job_name(relabel: Relabel, run_id: str) -> str:
-    """Return the name of the job that a run opens."""
+    """Return the name of the job that a run opens, or adds to."""
+    if relabel.keeps_filling:
+        return relabel.job
     return f"{relabel.job}-{run_id[:8]}"

@@ -212,4 +212,6 @@ def test_chunks_are_sorted_by_asset_and_have_each_asset_once() -> None:
 
 
 def test_job_is_named_after_the_run() -> None:
-    assert job_name(Relabel(job="catalogue"), "0123456789abcdef" * 4) == "catalogue-01234567"
+    run_id = "0123456789abcdef" * 4
+    assert job_name(Relabel(job="catalogue"), run_id) == "catalogue-01234567"
+    assert job_name(Relabel(job="catalogue", keeps_filling=True), run_id) == "catalogue"
