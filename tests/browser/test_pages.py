@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,6 +13,20 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Open
 from tests.browser.scene import DATA, PASSWORD, Scene, eventually
 
+NODES = 2_000
+NODES_DRAWN_MAX = 150
+NODES_COLLAPSED_MAX = 10
+FRAME_MAX_MS = 50  # in software rendering, on a machine that does other things too
+FRAMES = """() => {
+  window.frameTimes = [];
+  let last = performance.now();
+  const count = (now) => {
+    frameTimes.push(now - last);
+    last = now;
+    requestAnimationFrame(count);
+  };
+  requestAnimationFrame(count);
+}"""
 pytestmark = [pytest.mark.external, pytest.mark.timeout(300)]
 
 
@@ -256,3 +272,44 @@ def serious(page: Page, axe: str) -> list[str]:
         if one["impact"] in ("serious", "critical")
         for node in one["nodes"][:3]
     ]
+
+
+def test_two_thousand_nodes_stay_fluid(scene: Scene, open_as: Open) -> None:
+    page = open_as("vera", "/workflow")
+    expect(page.locator('[data-id="dataset:shop@1"]')).to_have_count(1)
+    graph = flywheel(scene.ask("GET", "/api/workflow"), turns=670)
+    assert len(graph["nodes"]) > NODES
+    page.route("**/api/workflow?**", lambda route: route.fulfill(json=graph))
+    page.goto(f"{scene.console}/workflow?detail=all")
+    expect(page.locator(".react-flow__node").first).to_be_visible()
+    assert page.locator(".react-flow__node").count() < NODES_DRAWN_MAX
+    page.mouse.move(640, 400)
+    page.evaluate(FRAMES)
+    for _ in range(40):
+        page.mouse.wheel(-120, 0)
+    frames = page.evaluate("() => frameTimes")
+    assert statistics.median(frames) < FRAME_MAX_MS
+    page.goto(f"{scene.console}/workflow?detail=1")
+    expect(page.locator(".react-flow__node").first).to_be_visible()
+    assert page.locator(".react-flow__node").count() < NODES_COLLAPSED_MAX
+
+
+def flywheel(answer: dict[str, Any], turns: int) -> dict[str, Any]:
+    """Return a workspace as it is after many turns of the loop, each made of nodes there are."""
+    by_kind = {node["kind"]: node for node in answer["nodes"]}
+    nodes: list[dict[str, Any]] = []
+    edges: list[dict[str, str]] = []
+    for turn in range(1, turns + 1):
+        at = f"2026-01-01T{turn // 60:02}:{turn % 60:02}"
+        ids = {kind: f"{kind}:loop@{turn}" for kind in ("dataset", "model", "predictions")}
+        for second, (kind, id_) in enumerate(ids.items()):
+            made = {"id": id_, "name": "loop", "version": turn, "group": f"{kind}:loop"}
+            nodes.append({**by_kind[kind], **made, "at": f"{at}:{second:02}"})
+        edges += [
+            {"source": ids["dataset"], "target": ids["model"], "role": "train_on"},
+            {"source": ids["model"], "target": ids["predictions"], "role": "model"},
+        ]
+        if turn < turns:
+            later = f"dataset:loop@{turn + 1}"
+            edges.append({"source": ids["predictions"], "target": later, "role": "items"})
+    return {**answer, "nodes": nodes, "edges": edges, "total": len(nodes), "is_partial": False}
