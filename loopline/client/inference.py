@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -77,11 +78,17 @@ def _metadata(settings: ClientSettings) -> tuple[tuple[str, str], ...]:
 
 
 def _is_local(address: str) -> bool:
+    """Tell whether an address is this machine's own, so that nothing of it goes over a network."""
     host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
     try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
+        family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))  # only one's own addresses can be bound
+    except (ValueError, OSError):
         return False
+    return True
 
 
 def _read(path: Path | None) -> bytes | None:

@@ -91,8 +91,9 @@ async def test_it_asks_without_tls_where_there_is_none(settings: InferenceSettin
             await inference.predict(told(service), asking("nothing"))
 
 
-async def test_a_token_does_not_go_over_the_network_in_plain_text() -> None:
-    settings = ClientSettings(inference_grpc="models.example:8001", api_token=SecretStr("x"))
+@pytest.mark.parametrize("host", ["models.example", "192.0.2.7", "[2001:db8::7]"])
+async def test_a_token_does_not_go_over_the_network_in_plain_text(host: str) -> None:
+    settings = ClientSettings(inference_grpc=f"{host}:8001", api_token=SecretStr("x"))
     with pytest.raises(Rejected, match="plain text"):
         await inference.predict(settings, asking())
 
