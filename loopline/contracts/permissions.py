@@ -13,6 +13,9 @@ READABLE = (Stream.COMMITS, Stream.EVENTS)
 FOLLOWERS = ("annotate", "inference", "lineage", "console")
 """Services that follow a stream from any point with ephemeral consumers of their own."""
 
+RETRIERS = ("user", "console")
+"""Who lists dead letters and puts them back on the queue they came from, whatever they ask for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
@@ -60,7 +63,7 @@ def permissions(
         )
     if service in FOLLOWERS or service == "user":
         publish.update(s for stream in READABLE for s in _following(stream))
-    if service in ("user", "console"):
+    if service in RETRIERS:
         publish.update(_dead_letters(workspace))
         publish.update(_observing())
     if service == "console":

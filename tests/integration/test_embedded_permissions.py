@@ -18,6 +18,7 @@ from nats.js.errors import FetchTimeoutError
 
 from loopline.contracts import catalog
 from loopline.contracts.catalog import EVENTS, SERVICES, Stream
+from loopline.contracts.permissions import RETRIERS
 from loopline.embedded import ports
 from loopline.embedded.identities import CUSTOMER, EXTERNAL, S3_GRANTS, USER, Credentials
 from loopline.embedded.layout import DataFolder
@@ -120,7 +121,7 @@ async def test_everybody_publishes_what_the_catalog_says_and_nothing_else(
     servers: Servers, name: str
 ) -> None:
     expected = {event.key for event in EVENTS if name not in event.publishers}
-    if name == USER:  # puts dead letters back where they came from
+    if name in RETRIERS:  # puts dead letters back where they came from
         expected -= {e.key for e in EVENTS if e.stream in (Stream.WORK, Stream.RELABEL)}
     assert await refusals(servers, name, SUBJECTS) == expected
 
