@@ -17,6 +17,7 @@ from loopline.cli.options import (
     emit_json,
     emit_table,
 )
+from loopline.cli.progress import following
 from loopline.client.refs import show_ref
 from loopline.contracts.catalog import DEFAULT_POOL
 
@@ -49,7 +50,10 @@ def evaluate(
 ) -> None:
     """Measure a version on a split of a dataset version."""
     with connect(data) as loopline:
-        result = loopline.evaluation.run(model, dataset, split=split, wait=wait, pool=pool)
+        with following(wait and not as_json) as told:
+            result = loopline.evaluation.run(
+                model, dataset, split=split, wait=wait, pool=pool, told=told
+            )
         found = loopline.evaluation.report(model, dataset, split) if wait else None
     if as_json:
         emit_json({"command_id": result.command_id, "run": result.last})
@@ -73,9 +77,14 @@ def quantize(
     as_json: AsJson = False,
 ) -> None:
     """Write a version again in 8 bit integers, as the model's next version, and measure it."""
-    with connect(data) as loopline:
+    with connect(data) as loopline, following(wait and not as_json) as told:
         result = loopline.evaluation.quantize(
-            model, dataset, calibration_images=calibration_images, wait=wait, pool=pool
+            model,
+            dataset,
+            calibration_images=calibration_images,
+            wait=wait,
+            pool=pool,
+            told=told,
         )
     if as_json:
         emit_json({"command_id": result.command_id, "run": result.last})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from loopline.client.datasets import DatasetVerbs
 from loopline.client.models import ModelVerbs
 from loopline.client.refs import parse_ref, show_ref
-from loopline.client.session import CommandResult, Session
+from loopline.client.session import CommandResult, Session, Told
 from loopline.contracts import (
     ArtefactKind,
     EvaluateModel,
@@ -45,8 +45,17 @@ class EvaluationVerbs:
         split: str = "test",
         wait: bool = True,
         pool: str = DEFAULT_POOL,
+        told: Told | None = None,
     ) -> CommandResult:
         """Measure a model version on a split of a dataset version.
+
+        Args:
+            model: The version.
+            dataset: The dataset version.
+            split: "train", "val" or "test".
+            wait: Return when the run has ended, else as soon as the command is stored.
+            pool: Whose agents take it, or the name of one agent.
+            told: Called with each report of the run, while it is waited for.
 
         Raises:
             Rejected: The command was refused.
@@ -58,7 +67,9 @@ class EvaluationVerbs:
             split=split,
             actor=self._session.actor,
         )
-        return await self._session.command(catalog.EVALUATE_MODEL, command, wait=wait, pool=pool)
+        return await self._session.command(
+            catalog.EVALUATE_MODEL, command, wait=wait, told=told, pool=pool
+        )
 
     async def quantize(
         self,
@@ -68,6 +79,7 @@ class EvaluationVerbs:
         calibration_images: int = 0,
         wait: bool = True,
         pool: str = DEFAULT_POOL,
+        told: Told | None = None,
     ) -> CommandResult:
         """Write a version again in 8 bit integers, as the model's next version, and measure it.
 
@@ -76,7 +88,8 @@ class EvaluationVerbs:
             dataset: What to calibrate and measure with; by default what it was trained on.
             calibration_images: Of the split "train"; 0 is the service's default.
             wait: Return when the run has ended, else as soon as the command is stored.
-            pool: Whose workers take it.
+            pool: Whose agents take it, or the name of one agent.
+            told: Called with each report of the run, while it is waited for.
 
         Raises:
             Rejected: The command was refused.
@@ -88,7 +101,9 @@ class EvaluationVerbs:
             calibration_images=calibration_images,
             actor=self._session.actor,
         )
-        return await self._session.command(catalog.QUANTIZE_MODEL, command, wait=wait, pool=pool)
+        return await self._session.command(
+            catalog.QUANTIZE_MODEL, command, wait=wait, told=told, pool=pool
+        )
 
     async def list(self, model: str) -> EvaluationVersions:
         """Return the evaluations of all versions of a model that were asked for, newest first."""

@@ -302,15 +302,24 @@ class EvaluationVerbs:
         split: str = "test",
         wait: bool = True,
         pool: str = DEFAULT_POOL,
+        told: Told | None = None,
     ) -> CommandResult:
         """Measure a model version on a split of a dataset version.
+
+        Args:
+            model: The version.
+            dataset: The dataset version.
+            split: "train", "val" or "test".
+            wait: Return when the run has ended, else as soon as the command is stored.
+            pool: Whose agents take it, or the name of one agent.
+            told: Called with each report of the run, while it is waited for.
 
         Raises:
             Rejected: The command was refused.
             RunFailed: The labels or the network do not fit.
         """
         return self._portal.call(
-            self._client.run(model, dataset, split=split, wait=wait, pool=pool)
+            self._client.run(model, dataset, split=split, wait=wait, pool=pool, told=told)
         )
 
     def quantize(
@@ -321,6 +330,7 @@ class EvaluationVerbs:
         calibration_images: int = 0,
         wait: bool = True,
         pool: str = DEFAULT_POOL,
+        told: Told | None = None,
     ) -> CommandResult:
         """Write a version again in 8 bit integers, as the model's next version, and measure it.
 
@@ -329,7 +339,8 @@ class EvaluationVerbs:
             dataset: What to calibrate and measure with; by default what it was trained on.
             calibration_images: Of the split "train"; 0 is the service's default.
             wait: Return when the run has ended, else as soon as the command is stored.
-            pool: Whose workers take it.
+            pool: Whose agents take it, or the name of one agent.
+            told: Called with each report of the run, while it is waited for.
 
         Raises:
             Rejected: The command was refused.
@@ -337,7 +348,12 @@ class EvaluationVerbs:
         """
         return self._portal.call(
             self._client.quantize(
-                model, dataset, calibration_images=calibration_images, wait=wait, pool=pool
+                model,
+                dataset,
+                calibration_images=calibration_images,
+                wait=wait,
+                pool=pool,
+                told=told,
             )
         )
 
