@@ -1,8 +1,8 @@
 """Rounds of short bursts: every server in turn, on the same core, with the same requests.
 
 The figure that holds on shared cores is the processor time per request, by the scheduler's own
-accounting over the server's process tree; throughput and latency are printed beside it. Servers
-that are not asked are asleep. `make bench-peers` installs the others'.
+accounting over the server's process tree; throughput and latency are printed beside it. All
+servers run from the beginning; one at a time is asked. `make bench-peers` installs the others.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class Server:
         command: Starts it.
         asking: How it is asked.
         environment: What it needs in its environment.
-        cases: The cases it takes part in; all if empty.
     """
 
     name: str
