@@ -29,7 +29,11 @@ def test_every_verb_is_there_with_the_same_parameters(verb: str) -> None:
 
 def aio_module(verb: str) -> str:
     together = {"user": "people", "token": "people", "agent": "runs"}
-    return verb if verb in ("dead", "lineage", "storage") else together.get(verb, f"{verb}s")
+    return (
+        verb
+        if verb in ("augment", "dead", "lineage", "storage")
+        else together.get(verb, f"{verb}s")
+    )
 
 
 def test_the_client_itself_has_the_same_verbs() -> None:
