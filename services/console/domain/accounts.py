@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from loopline.access import Role
-from loopline.errors import Conflict, Rejected
+from loopline.errors import Conflict, LooplineError, Rejected
 
 PASSWORD = "password"  # noqa: S105 - how somebody signed in
 LINK = "link"
@@ -17,8 +17,8 @@ class Taken(Conflict):
     """Somebody has that name already."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, 0)
-        self.message = f"there is a user {name!r} already"
+        LooplineError.__init__(self, f"there is a user {name!r} already", user=name)
+        self.subject, self.expected_sequence = name, 0
 
 
 @dataclass(frozen=True, slots=True)
