@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from loopline.errors import Rejected, Transient
-from services.trainer.domain.ending import KILLED_ATTEMPTS_MAX, verdict
+import pytest
+
+from loopline.errors import LooplineError, Rejected, Transient
+from services.trainer.domain.ending import KILLED_ATTEMPTS_MAX, failed, verdict
 
 
 def test_a_killed_process_is_tried_again_and_memory_is_named() -> None:
@@ -11,6 +13,27 @@ def test_a_killed_process_is_tried_again_and_memory_is_named() -> None:
     assert isinstance(error, Transient)
     assert "SIGKILL" in error.message
     assert "ran out of memory" in error.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempt", "error", "words"),
+    [
+        ("killed", 1, Transient, "goes on from its last checkpoint"),
+        ("killed", KILLED_ATTEMPTS_MAX, Rejected, "given up"),
+        ("disk_full", 8, Transient, "the disk is full"),
+        ("out_of_memory", 1, Rejected, "training ran out of memory"),
+        ("loader", 1, Rejected, "images could not be made into a batch"),
+        ("crashed", 1, Rejected, "the recipe failed"),
+        ("rejected", 1, Rejected, "reason"),
+    ],
+)
+def test_what_went_wrong_is_reported_as_what_it_is(
+    kind: str, attempt: int, error: type[LooplineError], words: str
+) -> None:
+    found = failed(kind, "the reason", attempt)
+    assert type(found) is error
+    assert words in found.message
+    assert "the reason" in found.message
 
 
 def test_a_process_that_is_killed_again_and_again_is_given_up() -> None:

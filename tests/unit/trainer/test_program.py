@@ -95,6 +95,14 @@ def test_out_of_memory_is_called_so(small_catalogue: list[Product], tmp_path: Pa
     assert "cannot allocate memory for a picture" in failed.reason
 
 
+def test_a_batch_that_cannot_be_made_is_called_so(
+    small_catalogue: list[Product], tmp_path: Path
+) -> None:
+    failed = failure("clumsy", small_catalogue, tmp_path)
+    assert failed.kind == "loader"
+    assert failed.reason.startswith("IndexError: the second image is missing (house_recipes.py:")
+
+
 def test_an_image_that_is_none_is_named(small_catalogue: list[Product], tmp_path: Path) -> None:
     job = write_job(small_catalogue, tmp_path)
     broken = small_catalogue[0].asset

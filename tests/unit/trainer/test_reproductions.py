@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.usefixtures("with_house_recipes"), pytest.mark.slow]
 async def trainer(tmp_path: Any, small_catalogue: list[Product]) -> Trainer:
     """A trainer with one model version, of a dataset with three more versions."""
     bus, blobs = MemoryBus(), MemoryBlobs()
-    settings = TrainerSettings(data_dir=tmp_path)
+    settings = TrainerSettings(data_dir=tmp_path, training_niceness=0)
     service = memory_service(Trainer, settings, bus, blobs, clock=ManualClock())
     await service.start()
     await commit(service, small_catalogue)

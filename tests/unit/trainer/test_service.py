@@ -95,7 +95,7 @@ class Workshop:
 @pytest.fixture
 async def workshop(tmp_path: Path) -> Workshop:
     bus = MemoryBus()
-    settings = TrainerSettings(data_dir=tmp_path)
+    settings = TrainerSettings(data_dir=tmp_path, training_niceness=0)
     service = memory_service(Trainer, settings, bus, MemoryBlobs(), clock=ManualClock())
     await service.start()
     return Workshop(service, bus, tmp_path)

@@ -69,6 +69,15 @@ class Broken(Tiny):
         return super().step(model, images, targets)
 
 
+class Clumsy(Tiny):
+    """Cannot make a batch to learn from."""
+
+    def transform(self, images, targets, draw):
+        if draw is not None:
+            raise IndexError("the second image is missing")
+        return super().transform(images, targets, draw)
+
+
 class Greedy(Tiny):
     """Runs out of memory."""
 
@@ -125,6 +134,7 @@ ENTRY_POINTS = {
     "steady": "house_recipes:Steady",
     "talkative": "house_recipes:Talkative",
     "broken": "house_recipes:Broken",
+    "clumsy": "house_recipes:Clumsy",
     "greedy": "house_recipes:Greedy",
     "nan": "house_recipes:Nan",
     "killed": "short_lived:Killed",
