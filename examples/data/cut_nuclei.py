@@ -1,7 +1,7 @@
 """Cut the nuclei scene: tiles of one fluorescence image, with a mask for each nucleus, as COCO.
 
-The image comes with the wheel of StarDist. Run `python examples/data/cut_nuclei.py WHEEL`; it writes
-examples/data/nuclei/<split>/<row>-<column>.png and labels.json, the same bytes every time.
+The image comes with the wheel of StarDist. Run `python examples/data/cut_nuclei.py WHEEL`; it
+writes examples/data/nuclei/<split>/<row>-<column>.png and labels.json, the same bytes every time.
 
 The right quarter of the image is for testing, the bottom of the rest for validation. Only training
 tiles overlap each other, so nothing that is trained on is seen in the other two.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def corners(side_px: int) -> list[int]:
 
 def read_boxes(xml: bytes) -> list[Box]:
     """Return the boxes xyxy of a file in the format of Pascal VOC."""
-    found = ElementTree.fromstring(xml).iter("bndbox")  # noqa: S314 - a file of the wheel
+    found = ET.fromstring(xml).iter("bndbox")  # noqa: S314 - a file of the wheel
     names = ("xmin", "ymin", "xmax", "ymax")
     return [tuple(float(box.findtext(name, "0")) for name in names) for box in found]  # type: ignore[misc]
 
@@ -97,7 +97,7 @@ def cut(
 
 
 def shown(box: Box, x: int, y: int) -> Box | None:
-    """Return the part of a box that a tile shows, in the tile's pixels; None if it is too little."""
+    """Return what a tile shows of a box, in the tile's pixels; None if it is too little."""
     x_min, y_min = max(box[0] - x, 0), max(box[1] - y, 0)
     x_max, y_max = min(box[2] - x, TILE_PX), min(box[3] - y, TILE_PX)
     if x_min >= x_max or y_min >= y_max:

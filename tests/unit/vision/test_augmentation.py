@@ -281,7 +281,7 @@ def test_what_is_cut_to_a_rectangle_is_what_the_raster_says(seed: int) -> None:
     angles = np.sort(random.uniform(0, 2 * np.pi, 7))
     ring = 50 + 30 * np.stack([np.cos(angles), np.sin(angles)], axis=1) + random.uniform(-20, 20, 2)
     left = cut_to(ring, (30.0, 30.0, 70.0, 60.0))
-    fine = masks.from_polygons([(ring * 10).ravel()], 1100, 1100)[300:600, 300:700]
+    fine = masks.from_polygons([(ring * 10).ravel().tolist()], 1100, 1100)[300:600, 300:700]
     assert area_of(left) == pytest.approx(fine.sum() / 100, abs=0.02 * area_of(ring) + 3)
 
 
