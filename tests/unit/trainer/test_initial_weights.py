@@ -19,7 +19,7 @@ from tests.unit.trainer.test_service import Workshop, command, workshop
 
 __all__ = ["workshop"]  # the fixture
 
-pytestmark = pytest.mark.usefixtures("with_house_recipes")
+pytestmark = [pytest.mark.usefixtures("with_house_recipes"), pytest.mark.timeout(600)]
 
 
 async def trained(work: Workshop, initial_weights: str) -> Committed[ModelCommitted]:
