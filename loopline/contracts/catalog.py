@@ -434,7 +434,7 @@ CANCEL_RUN = Event(
     c.CancelRun,
     "loopline.{workspace}.run.{run_id}.cancel",
     Stream.EVENTS,
-    ("user", "external", "console"),
+    ("user", "console"),
     (),
     "Stop a run: whoever runs it looks here; `run_id` is the run's, or sha256 of its command's id.",
 )
