@@ -101,9 +101,7 @@ class Service:
         )
         self.log = CommitLog(commits, settings.workspace, source=source, clock=self.clock)
         self.objects = ObjectStore(blobs, settings.workspace)
-        self.access = AccessGuard(
-            self.log, settings.access_keys, settings.api_token, self.clock
-        )
+        self.access = AccessGuard(self.log, settings.access_keys, settings.api_token, self.clock)
         self.chunks = Chunks(self.bus, events, self.agent)
         self.cancellations = Cancellations(events, settings.workspace)
 
