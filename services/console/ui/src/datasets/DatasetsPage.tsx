@@ -5,6 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Database } from "lucide-react";
 import { Link } from "react-router";
 import { get, type Schemas, thumbnailUrl } from "../api/client";
+import { useMay } from "../app/session";
 import { ago, number, percent, plural } from "../ui/format";
 import { Empty, Failure, Loading } from "../ui/states";
 
@@ -12,6 +13,7 @@ type Dataset = Schemas["DatasetOut"];
 const BARS_MAX = 24;
 
 export default function DatasetsPage() {
+  const mayImport = useMay("operate");
   const datasets = useQuery({
     queryKey: ["datasets"],
     queryFn: () => get<Schemas["DatasetsOut"]>("/api/datasets"),
@@ -21,9 +23,11 @@ export default function DatasetsPage() {
       <header className="page-head">
         <h1>Datasets</h1>
         <span className="grow" />
-        <Link className="button" to="/import">
-          Import images
-        </Link>
+        {mayImport && (
+          <Link className="button" to="/import">
+            Import images
+          </Link>
+        )}
       </header>
       <div className="page-body">
         {datasets.isPending && <Loading what="Reading the datasets…" />}
@@ -39,9 +43,11 @@ export default function DatasetsPage() {
             icon={Database}
             title="There is no dataset yet"
             action={
-              <Link className="button primary" to="/import">
-                Import images
-              </Link>
+              mayImport && (
+                <Link className="button primary" to="/import">
+                  Import images
+                </Link>
+              )
             }
           >
             Drop a folder of images, or point at a bucket: the first import makes the dataset.

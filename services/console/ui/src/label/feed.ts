@@ -53,29 +53,12 @@ export class Feed<I extends Fed> {
     if (this.#state.at > 0) this.#set({ at: this.#state.at - 1 });
   }
 
-  /** Opens an item that is in the feed, or puts it where one is. */
-  open(item: I): void {
-    const { items, at } = this.#state;
-    const known = items.findIndex(({ asset }) => asset === item.asset);
-    if (known >= 0) this.#set({ items: items.with(known, item), at: known });
-    else this.#set({ items: items.toSpliced(at, 0, item) });
-    this.#prefetch();
-  }
-
   /** An item as it is now. */
   update(asset: string, change: (item: I) => I): void {
-    const at = this.#state.items.findIndex((item) => item.asset === asset);
+    // What was sent back is there twice: the later one is the one at hand.
+    const at = this.#state.items.findLastIndex((item) => item.asset === asset);
     if (at < 0) return;
     this.#set({ items: this.#state.items.with(at, change(this.#state.items[at]!)) });
-  }
-
-  /** Leaves an item out that somebody else has. */
-  drop(asset: string): void {
-    const { items, at } = this.#state;
-    const index = items.findIndex((item) => item.asset === asset);
-    if (index < 0) return;
-    this.#set({ items: items.toSpliced(index, 1), at: index < at ? at - 1 : at });
-    this.fill();
   }
 
   /** Asks for more when few are left; also after it ran dry, if `again`. */

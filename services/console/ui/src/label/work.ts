@@ -244,8 +244,11 @@ export class Work {
     const holding = [...have, ...sent];
     const taken = await takeItems(this.job.job, this.purpose, count + sent.length, holding);
     const { items, at } = this.feed.getState();
-    const done = new Set(items.slice(0, at).map(({ asset }) => asset));
-    return taken.filter(({ asset, state }) => !done.has(asset) || state === "rejected");
+    const known = new Map(
+      items.slice(0, at).map(({ asset, labels }) => [asset, labels?.version ?? 0]),
+    );
+    // Done items come again only where they say something new: sent back, or labeled anew.
+    return taken.filter(({ asset, labels }) => (labels?.version ?? 0) > (known.get(asset) ?? -1));
   };
 
   /** Tells the server that one is still here, so that what is held stays so. */

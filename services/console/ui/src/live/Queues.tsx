@@ -32,7 +32,8 @@ export function Queues({
     ...answer.queues.map(({ waiting, in_flight }) => waiting + in_flight),
   );
   return (
-    <div className="page-body">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and holds nothing else to focus
+    <section className="page-body" aria-label="Queues" tabIndex={0}>
       <div className="panel">
         <table className="table">
           <thead>
@@ -109,6 +110,6 @@ export function Queues({
           </tbody>
         </table>
       </div>
-    </div>
+    </section>
   );
 }
