@@ -19,7 +19,7 @@ RECIPE ?=
 PEERS ?= pytriton kserve litserve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui demo up test test-external check fmt proto docs bench bench-peers chaos lock clean
+.PHONY: help setup ui demo up test test-browser test-external check fmt proto docs bench bench-peers chaos lock clean
 
 help:  ## What there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -57,8 +57,11 @@ up: $(READY) $(UI_BUILT)  ## Start the platform and stay
 test: $(READY) $(TOOLS) $(UI_BUILT)  ## Every test that needs nothing but this environment
 	$(RUN) -m pytest -m "not external" $(ARGS)
 
-test-external: $(READY) $(TOOLS) $(UI_BUILT)  ## The tests that need a browser (Debian: apt-get install chromium) or a peer
-	@$(MAKE) --no-print-directory bench-peers PEERS=kserve
+test-browser: $(READY) $(UI_BUILT)  ## The console in a real browser (Debian: apt-get install chromium)
+	$(RUN) -m pytest -m external tests/browser $(ARGS)
+
+test-external: $(READY) $(TOOLS) $(UI_BUILT)  ## The same, and against peers' programs in environments of their own
+	@$(MAKE) --no-print-directory bench-peers PEERS="kserve label-studio"
 	$(RUN) -m pytest -m external $(ARGS)
 
 check: $(READY) $(TOOLS) $(UI_BUILT)  ## Lint, types, layers, contracts, generated code
@@ -92,13 +95,13 @@ docs: $(READY) $(TOOLS) $(UI_TOOLS)  ## Generate docs/events.md, docs/asyncapi.j
 bench: $(READY)  ## Ratios to .bench/results.json (ONLY=name)
 	$(RUN) -m tests.bench $(if $(ONLY),--only $(ONLY))
 
-bench-peers: $(READY)  ## Other servers, each in an environment of its own, for the bench of serving
+bench-peers: $(READY)  ## Peers' programs, each in an environment of its own
 	$(foreach peer,$(PEERS),$(call install-peer,$(peer)))
 
 define install-peer
 	test -f .bench/peers/$(1)/.ready || { $(BIN)/uv venv --quiet --allow-existing .bench/peers/$(1) && \
 	  $(BIN)/uv pip install --quiet --python .bench/peers/$(1)/bin/python \
-	    -r tests/bench/serving/peers/$(1).txt && touch .bench/peers/$(1)/.ready; }
+	    -r tools/peers/$(1).txt && touch .bench/peers/$(1)/.ready; }
 
 endef
 

@@ -1,8 +1,4 @@
-"""A job worked in a real Label Studio, in an environment of its own.
-
-`LOOPLINE_LABEL_STUDIO` is its program: `uv venv x && uv pip install --python x/bin/python
-label-studio==1.23.2`, then `x/bin/label-studio`.
-"""
+"""A job worked in a real Label Studio, in an environment of its own (`make test-external`)."""
 
 from __future__ import annotations
 
@@ -30,6 +26,7 @@ from loopline.testing.servers import PlatformServers
 from loopline.vision import masks
 from tests.integration.test_annotate_service import JOB, Platform, completed, job_state, until
 
+LABEL_STUDIO = Path(__file__).parents[2] / ".bench/peers/label-studio/bin/label-studio"
 pytestmark = [pytest.mark.external, pytest.mark.timeout(400)]
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 USER = "ada@example.org"
@@ -61,7 +58,7 @@ async def studio(tmp_path: Path) -> AsyncIterator[str]:
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
     }
     command = [
-        os.environ["LOOPLINE_LABEL_STUDIO"], "start", "--no-browser", "--port", str(port),
+        str(LABEL_STUDIO), "start", "--no-browser", "--port", str(port),
         "--internal-host", "127.0.0.1", "--username", USER, "--password", "a-long-password",
         "--user-token", TOKEN, "--data-dir", str(folder), "--log-level", "ERROR",
     ]  # fmt: skip
