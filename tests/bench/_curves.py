@@ -74,9 +74,11 @@ def _panel(name: str, kept: dict[str, Any]) -> str:
         f'<rect x="{x}" y="{y}" width="{PLOT_PX[0]}" height="{PLOT_PX[1]}" {FRAME}/>',
         f'<text x="{x - 6}" y="{y + 10}" text-anchor="end" fill="{METRIC}">1</text>',
         f'<text x="{x - 6}" y="{y + PLOT_PX[1]}" text-anchor="end" fill="{METRIC}">0</text>',
-        f'<text x="{x}" y="{y + PLOT_PX[1] + 28}" fill="{METRIC}">{metric}, validation</text>',
         f'<text x="{x + 118}" y="{y + PLOT_PX[1] + 28}" fill="{LOSS}">loss, training</text>',
     ]
+    if metric in kept["curves"]:  # where there is a validation split
+        at = f'x="{x}" y="{y + PLOT_PX[1] + 28}" fill="{METRIC}"'
+        parts.append(f"<text {at}>{metric}, validation</text>")
     for of, colour in (("loss", LOSS), (metric, METRIC)):
         if of in kept["curves"]:
             epochs, values = kept["curves"][of]
