@@ -159,7 +159,6 @@ function Name({ version, onClose }: { version: Version; onClose: () => void }) {
       <Field
         label="Tag"
         hint="a-z, 0-9, - and _; a tag that is elsewhere moves here"
-        autoFocus
         value={tag}
         onChange={(event) => setTag(event.target.value)}
       />

@@ -481,7 +481,6 @@ function Reject({
         <span>What should the labeler do?</span>
         <textarea
           rows={3}
-          autoFocus
           maxLength={2_000}
           value={comment}
           onChange={(event) => setComment(event.target.value)}

@@ -171,7 +171,6 @@ function NewToken({
     >
       <Field
         label="What for"
-        autoFocus
         placeholder="nightly import"
         value={label}
         onChange={(event) => setLabel(event.target.value)}

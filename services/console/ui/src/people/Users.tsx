@@ -187,7 +187,6 @@ function AddUser({ onClose, onAdded }: { onClose: () => void; onAdded: (user: Us
     >
       <Field
         label="Name"
-        autoFocus
         hint="a-z, 0-9, - and _"
         value={form.name}
         onChange={(event) => set({ name: event.target.value })}

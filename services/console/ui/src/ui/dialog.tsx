@@ -21,7 +21,13 @@ export function Dialog({
   const place = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = place.current;
-    if (dialog && !dialog.open) dialog.showModal();
+    if (!dialog || dialog.open) return;
+    dialog.showModal();
+    // Where one types, else what one came for: not the cross, which the browser would take.
+    const first =
+      dialog.querySelector<HTMLElement>(".dialog-body :is(input, textarea, select)") ??
+      dialog.querySelector<HTMLElement>("footer .button:last-child");
+    first?.focus();
   }, []);
   return (
     <dialog
@@ -67,7 +73,7 @@ export function Confirm({
       actions={
         <>
           <Button onClick={onClose}>Cancel</Button>
-          <Button tone={tone} disabled={busy} onClick={onYes} autoFocus>
+          <Button tone={tone} disabled={busy} onClick={onYes}>
             {busy ? "Working…" : yes}
           </Button>
         </>
