@@ -159,8 +159,12 @@ def _fill(scene: Scene) -> None:
         loopline.train("shop", "shop", parameters=TRAINING)
         loopline.model.promote("shop@v1", "champion")
         loopline.apply("shop", "shop", where="!item.labeled")
+    scene.predictions = eventually(lambda: _predictions(scene))
+
+
+def _predictions(scene: Scene) -> str:
     nodes = scene.ask("GET", "/api/workflow")["nodes"]
-    scene.predictions = next(node["name"] for node in nodes if node["kind"] == "predictions")
+    return next((node["name"] for node in nodes if node["kind"] == "predictions"), "")
 
 
 def _import(scene: Scene, dataset: str, files: dict[str, bytes]) -> None:
