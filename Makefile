@@ -16,6 +16,7 @@ BUF := PATH="$(CURDIR)/$(BIN):$$PATH" tools/node_modules/.bin/buf
 ARGS ?=
 ONLY ?=
 RECIPE ?=
+WORKERS ?= 2
 PEERS ?= pytriton kserve litserve
 
 .DEFAULT_GOAL := help
@@ -55,7 +56,7 @@ up: $(READY) $(UI_BUILT)  ## Start the platform and stay
 	$(BIN)/loopline up $(ARGS)
 
 test: $(READY) $(TOOLS) $(UI_BUILT)  ## Every test that needs nothing but this environment
-	$(RUN) -m pytest -m "not external" $(ARGS)
+	$(RUN) -m pytest -m "not external" -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-browser: $(READY) $(UI_BUILT)  ## The console in a real browser (Debian: apt-get install chromium)
 	$(RUN) -m pytest -m external tests/browser $(ARGS)
