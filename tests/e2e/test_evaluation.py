@@ -62,7 +62,7 @@ def fill(line: CommandLine) -> None:
 
 
 def test_a_trained_version_has_a_report_and_a_page(loopline: CommandLine, tmp_path: Path) -> None:
-    report = loopline.json("model", "report", "products@v2")
+    report = loopline.json("model", "report", "products@v2", "--split", "test")
     assert (report["task"], report["count"], report["split"]) == ("classification", 60, "test")
     assert report["speed"]["p50_ms"] > 0
     page = tmp_path / "report.html"

@@ -131,6 +131,10 @@ def compose() -> dict[str, Any]:
     return document
 
 
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def told(generated: Path, name: str) -> dict[str, str]:
     lines = (generated / f"{name}.env").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines)
@@ -148,11 +152,11 @@ def admin(
 
 
 def test_secrets_are_private_and_stay_when_written_again(generated: Path) -> None:
-    before = {path.name: path.read_text() for path in generated.iterdir()}
+    before = {path: path.read_text() for path in files(generated)}
     endpoint = told(generated, "router")["LOOPLINE_S3_ENDPOINT"]
     write_deployment(generated, nats_url="", s3_endpoint=endpoint)
-    assert {path.name: path.read_text() for path in generated.iterdir()} == before
-    assert {stat.S_IMODE(path.stat().st_mode) for path in generated.iterdir()} == {0o600}
+    assert {path: path.read_text() for path in files(generated)} == before
+    assert {stat.S_IMODE(path.stat().st_mode) for path in before} == {0o600}
 
 
 def test_every_service_is_in_compose_with_its_own_file() -> None:
