@@ -308,6 +308,6 @@ def test_memory_does_not_grow_with_the_images(name: str, tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["coco", "cvat", "label-studio"])
-def test_a_hundred_thousand_images_take_little_memory(name: str, tmp_path: Path) -> None:
-    assert peak_bytes(name, 100_000, tmp_path / "many") < 30_000_000
+def test_a_hundred_thousand_images_take_little_memory(tmp_path: Path) -> None:
+    """In the format that is one document; of the others, memory by image says the same."""
+    assert peak_bytes("coco", 100_000, tmp_path / "many") < 30_000_000

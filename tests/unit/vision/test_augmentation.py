@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,6 +124,12 @@ MOVES: dict[str, Any] = {
 }
 
 
+def extent(pixels: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return the box around what is set, its far edges after the last pixel."""
+    rows, columns = np.nonzero(pixels)
+    return (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
 @given(st.integers(60, 90), st.integers(60, 90), st.integers(0, 10_000), st.data())
 def test_an_outline_stays_where_its_pixels_go(
     height: int, width: int, seed: int, data: st.DataObject
@@ -143,9 +150,9 @@ def test_an_outline_stays_where_its_pixels_go(
         expected = inside(after.rings[0], height, width)
         overlap = (pixels & expected).sum() / (pixels | expected).sum()
         assert overlap > 0.8  # an edge of a pixel around some 20 x 14
-        rows, columns = np.nonzero(pixels)
-        seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-        assert np.abs(np.subtract(seen, bounds_of(after.rings[0]))).max() <= 1.5
+        assert np.abs(np.subtract(extent(pixels), extent(expected))).max() <= 2
+        outside = np.subtract(extent(pixels), bounds_of(after.rings[0])) * [-1, -1, 1, 1]
+        assert outside.max() <= 1.5  # a tip thinner than a pixel has none: inside may be more
     else:
         moved = area_of(change.points(corners))
         assert pixels.sum() < 0.45 * moved
