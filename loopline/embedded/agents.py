@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import nats
+import nats.errors
 import psutil
+from nats.aio.client import Client
 
 from loopline.contracts.catalog import DEFAULT_POOL
 from loopline.contracts.permissions import permissions
@@ -202,9 +203,9 @@ async def _declare(folder: DataFolder, endpoints: Endpoints, agent: RemoteAgent)
     if not greeting(bus.hostname or "", bus.port or 0):
         return
     admin = Credentials.load_or_generate(folder.credentials)[ADMIN]
-    client = await nats.connect(
-        endpoints.nats_url, user=ADMIN, password=admin.password, allow_reconnect=False
-    )
+    async with asyncio.timeout(RELOAD_S):
+        while (client := await _admitted(endpoints.nats_url, admin.password)) is None:
+            await asyncio.sleep(0.1)
     try:
         await declare(
             client.jetstream(),
@@ -214,3 +215,15 @@ async def _declare(folder: DataFolder, endpoints: Endpoints, agent: RemoteAgent)
         )
     finally:
         await client.close()
+
+
+async def _admitted(nats_url: str, password: str) -> Client | None:
+    """Connect as the administrator; None while the bus takes users over and refuses everybody."""
+    client = Client()
+    try:
+        await client.connect(nats_url, user=ADMIN, password=password, allow_reconnect=False)
+    except nats.errors.Error:
+        if client._transport is not None:  # a refused client leaves its socket open
+            client._transport.close()  # type: ignore[no-untyped-call]
+        return None
+    return client
