@@ -108,6 +108,7 @@ def _following(stream: Stream) -> list[str]:
         f"$JS.API.CONSUMER.DELETE.{stream}.*",
         f"$JS.API.CONSUMER.INFO.{stream}.*",
         f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*",
+        f"$JS.API.STREAM.MSG.GET.{stream}",
         f"$JS.ACK.{stream}.>",
         f"$JS.FC.{stream}.>",
     ]
@@ -121,7 +122,6 @@ def _dead_letters(workspace: str) -> list[str]:
         catalog.retry_subject(workspace, "*", "*"),
         *_following(Stream.DEAD),
         *_reading(Stream.DEAD),
-        f"$JS.API.STREAM.MSG.GET.{Stream.DEAD}",
         f"$JS.API.STREAM.MSG.DELETE.{Stream.DEAD}",
     ]
 

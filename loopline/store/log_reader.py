@@ -338,7 +338,17 @@ class _Pull:
         through = last if self._until is None else self._until
         if info.num_pending or through <= self._after:
             return None
+        # The server stores a message first and tells its consumers later: only the store knows.
+        if self._until is None and await self._is_more_stored():
+            return None
         return self._nothing_through(through)
+
+    async def _is_more_stored(self) -> bool:
+        try:
+            await self._js.get_msg(Stream.COMMITS, self._after + 1, self._subject, next=True)
+        except NotFoundError:
+            return False
+        return True
 
     async def _forget(self, subscription: Subscription) -> None:
         try:

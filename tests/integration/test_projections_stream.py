@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any, cast
 
 import nats
 import pytest
 from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerInfo, StreamInfo
 
 from loopline.clock import SystemClock
 from loopline.contracts import ArtefactKind, ArtefactRef, Commit, DatasetCommitted, catalog
@@ -62,7 +66,8 @@ async def sequences(reader: LogReader, after: int, until: int) -> list[int]:
 
 async def collect(reader: LogReader, after: int, seen: list[tuple[int, float]]) -> None:
     async for batch in reader.read(after):
-        seen.extend((commit.sequence, time.monotonic()) for commit in batch.commits)
+        fresh = [commit for commit in batch.commits if commit.sequence > batch.after]
+        seen.extend((commit.sequence, time.monotonic()) for commit in fresh)
 
 
 async def until_seen(seen: list[tuple[int, float]], count: int) -> None:
@@ -176,3 +181,40 @@ async def test_a_reader_leaves_no_consumer_behind(client: Client) -> None:
     await publish(client, 10)
     await sequences(StreamReader(client.jetstream(), "default", DATASETS, idle_s=IDLE_S), 0, 10)
     assert await client.jetstream().consumers_info(Stream.COMMITS) == []
+
+
+class _HastyServer:
+    """A JetStream context of a moment that is rare: stored already, not yet told to consumers."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._js = client.jetstream()
+        self.hasty = 3
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._js, name)
+
+    async def stream_info(self, name: str) -> StreamInfo:
+        if self.hasty:
+            await publish(self._client, 10)
+        return await self._js.stream_info(name)
+
+    async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo:
+        info: ConsumerInfo = await self._js.consumer_info(stream, consumer)
+        if self.hasty:
+            self.hasty -= 1
+            return replace(info, num_pending=0)
+        return info
+
+
+async def test_what_is_stored_is_read_even_where_the_consumer_does_not_know_of_it_yet(
+    client: Client,
+) -> None:
+    seen: list[tuple[int, float]] = []
+    hasty = _HastyServer(client)
+    reader = StreamReader(cast("JetStreamContext", hasty), "default", DATASETS, idle_s=IDLE_S)
+    reading = asyncio.create_task(collect(reader, 0, seen))
+    await until_seen(seen, 30)
+    reading.cancel()
+    assert not hasty.hasty
+    assert [sequence for sequence, _ in seen] == list(range(1, 31))
