@@ -60,6 +60,15 @@ class TrainingState:
         return self.average.model if self.average is not None else self.model
 
 
+@dataclass(frozen=True)
+class _Snapshot:
+    """A checkpoint in memory."""
+
+    contents: dict[str, Any]
+    epoch: int
+    is_best: bool
+
+
 class CheckpointWriter:
     """Writes checkpoints beside the training, one at a time, and keeps the last few and the best.
 
@@ -80,6 +89,7 @@ class CheckpointWriter:
         self._kept = kept
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._pending: Future[None] | None = None
+        self._best: _Snapshot | None = None  # waits for the one that is being written
         self.stalled_s = 0.0
         """For how long training waited, over all checkpoints."""
         self.pause_s = 0.0
@@ -98,13 +108,22 @@ class CheckpointWriter:
         """Whether one is being written: another would make the training wait."""
         return self._pending is not None and not self._pending.done()
 
-    def save(self, state: TrainingState, epoch: int, *, is_best: bool = False) -> None:
+    def save(self, state: TrainingState, epoch: int) -> None:
         """Begin to write a checkpoint, once the one before is written."""
         began = time.perf_counter()
-        if self._pending is not None:
-            self._pending.result()
-        contents = _copied(_contents(state))
-        self._pending = self._thread.submit(self._write, contents, epoch, is_best)
+        self.wait()
+        snapshot = _Snapshot(_copied(_contents(state)), epoch, is_best=False)
+        self._pending = self._thread.submit(self._write, snapshot)
+        self.stalled_s += time.perf_counter() - began
+
+    def save_best(self, state: TrainingState, epoch: int) -> None:
+        """Have the best so far written as soon as that can be; a better one may take its place.
+
+        Where epochs take no time each improves on the one before: training waits for none of them.
+        """
+        began = time.perf_counter()
+        self._best = _Snapshot(_copied(_contents(state)), epoch, is_best=True)
+        self._pending = self._thread.submit(self._write_best, self._pending)
         self.stalled_s += time.perf_counter() - began
 
     def wait(self) -> None:
@@ -112,15 +131,24 @@ class CheckpointWriter:
         if self._pending is not None:
             self._pending.result()
 
-    def _write(self, contents: dict[str, Any], epoch: int, is_best: bool) -> None:
+    def _write_best(self, before: Future[None] | None) -> None:
+        if before is not None:
+            before.result()  # it is done; what it raised is not forgotten
+        snapshot, self._best = self._best, None
+        if snapshot is not None:
+            self._write(snapshot)
+
+    def _write(self, snapshot: _Snapshot) -> None:
         began = time.perf_counter()
+        contents = snapshot.contents
         if not _is_finite(contents["model"]):
             log.warning("checkpoint_refused", step=contents["step"], reason="weights not finite")
             return
         buffer = io.BytesIO()
         torch.save(contents, buffer)
         data = buffer.getbuffer()
-        name = CheckpointName(contents["step"], epoch, sha256_hex(data), is_best)
+        digest = sha256_hex(data)
+        name = CheckpointName(contents["step"], snapshot.epoch, digest, snapshot.is_best)
         path = self._folder / name.file_name
         try:
             write_whole(path, data, durable=True)

@@ -218,8 +218,7 @@ class Loop:
         if self._recipe.parameters.early_stopping_epochs:
             weights = {n: t.detach().clone() for n, t in state.judged.state_dict().items()}
             state.best = Best(improvement(figures, self._recipe.headline), epoch, weights)
-        if not self._writer.is_busy:  # epochs that take no time improve all the time
-            self._checkpoint(is_best=True)
+        self._checkpoint(is_best=True)
 
     def _is_over(self) -> bool:
         state = self._state
@@ -242,7 +241,8 @@ class Loop:
     def _checkpoint(self, *, is_best: bool = False) -> None:
         state = self._state
         if self._peers.is_first and not (self._saved_step == state.step and state.step):
-            self._writer.save(state, state.step // self._batches.steps_per_epoch, is_best=is_best)
+            save = self._writer.save_best if is_best else self._writer.save
+            save(state, state.step // self._batches.steps_per_epoch)
         self._saved, self._saved_step = time.monotonic(), state.step
 
     def _train_mode(self) -> None:
