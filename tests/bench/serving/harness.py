@@ -2,7 +2,8 @@
 
 The figure that holds on shared cores is the processor time per request, by the scheduler's own
 accounting over the server's process tree; throughput and latency are printed beside it. All
-servers run from the beginning; one at a time is asked. `make bench-peers` installs the others.
+servers are there from the beginning; one at a time runs and is asked. `make bench-peers` installs
+the others.
 """
 
 from __future__ import annotations
@@ -100,17 +101,29 @@ def measure(
             running = [(s, stack.enter_context(_started(s, server_core))) for s in found]
             for number in range(rounds + 1):  # the first one warms up
                 for case in cases:
-                    cost = float(raw.ask(f"{case.name} {BURST_S}"))
+                    with raw.awake():
+                        cost = float(raw.ask(f"{case.name} {BURST_S}"))
                     alone[case.name].append(cost)
-                    for server, process in running:
-                        for clients in concurrency:
-                            one_burst(server, process, case, clients, figures)
+                    for server, process in tuple(running):
+                        try:
+                            for clients in concurrency:
+                                one_burst(server, process, case, clients, figures)
+                        except TimeoutError:
+                            running.remove((server, process))
+                            leave_out(server, case, figures)
                 if number == 0:
                     figures.clear()
                     alone.clear()
     finally:
         os.sched_setaffinity(0, before)
     return figures, alone
+
+
+def leave_out(server: Server, case: Case, figures: dict[Key, Figures]) -> None:
+    """Go on without a server that does not answer, and say so."""
+    print(f"{server.name} is left out: no answer to a {case.name}", file=sys.stderr)
+    for key in [key for key in figures if key[0] == server.name]:
+        del figures[key]
 
 
 def one_burst(
@@ -125,7 +138,7 @@ def one_burst(
     if server.name == "loopline" and case.network == networks.FLOAT and clients == JUDGED_AT:
         ways[f"{case.name}, shared memory"] = load.over_shared_memory
     for name, asking in ways.items():
-        with asking(process.port, case, clients) as asks:
+        with process.awake(), asking(process.port, case, clients) as asks:
             asks[0]()
             before = process.cpu_s()
             done = load.burst(asks, BURST_S)

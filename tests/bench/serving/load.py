@@ -19,6 +19,7 @@ from tests.bench.serving.cases import Case
 
 Ask = Callable[[], None]
 REGION = "bench"
+ANSWER_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def over_http(port: int, case: Case, clients: int) -> Iterator[list[Ask]]:
     """Yield callables that post base64 in JSON, each on a connection of its own."""
     raw = case.raw[4:] if case.datatype == "BYTES" else case.raw
     body = orjson.dumps({"network": case.network, "data": base64.b64encode(raw).decode()})
-    connections = [http.client.HTTPConnection("127.0.0.1", port) for _ in range(clients)]
+    connections = [_connection(port) for _ in range(clients)]
 
     def ask(connection: http.client.HTTPConnection) -> None:
         headers = {"Content-Type": "application/json"}
@@ -116,6 +117,10 @@ def over_http(port: int, case: Case, clients: int) -> Iterator[list[Ask]]:
     finally:
         for connection in connections:
             connection.close()
+
+
+def _connection(port: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_TIMEOUT_S)
 
 
 def _channel(port: int) -> grpc.Channel:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +36,28 @@ class ServerProcess:
         tree = [self._process, *self._process.children(recursive=True)]
         return sum(_cpu_s(process.pid) for process in tree)
 
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let it run only here: some servers are busy even when nobody asks them anything."""
+        self.wake()
+        try:
+            yield
+        finally:
+            self.rest()
+
+    def wake(self) -> None:
+        """Let it run."""
+        self._signal(signal.SIGCONT)
+
+    def rest(self) -> None:
+        """Stop it until it is `awake`."""
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in [self._process, *self._process.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
     def ask(self, line: str) -> str:
         """Send a line, return the answer's."""
         stdin, stdout = _pipes(self._popen)
@@ -58,7 +82,12 @@ def serving(
             env={**os.environ, **(environment or {})},
         )
         try:
-            yield ServerProcess(popen, _port(popen, log))
+            server = ServerProcess(popen, _port(popen, log))
+            server.rest()
+            try:
+                yield server
+            finally:
+                server.wake()
         finally:
             _end(popen)
 
