@@ -6,6 +6,7 @@ grow to; a document type is refused all the same, for no format of ours has one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,7 @@ from loopline.formats.labeled import BadLabels
 __all__ = ["Element", "Writer", "elements", "number", "root"]
 
 _HEAD_BYTES = 4_096
+_ESCAPED = re.compile('[&<>"\n\r\t]')  # by quoteattr
 
 
 def root(path: Path) -> Element:
@@ -110,4 +112,9 @@ class Writer:
 
 
 def _attributes(attributes: Mapping[str, object] | None) -> str:
-    return "".join(f" {k}={quoteattr(str(v))}" for k, v in (attributes or {}).items())
+    return "".join(f" {k}={_quoted(str(v))}" for k, v in (attributes or {}).items())
+
+
+def _quoted(text: str) -> str:
+    """Return an attribute's value in quotes; most are numbers, in which nothing is to escape."""
+    return quoteattr(text) if _ESCAPED.search(text) else f'"{text}"'

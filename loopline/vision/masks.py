@@ -181,7 +181,8 @@ def area_of_polygon(points: Sequence[float]) -> float:
     6.0
     """
     xs, ys = np.asarray(points[0::2], float), np.asarray(points[1::2], float)
-    return float(abs(np.dot(xs, np.roll(ys, -1)) - np.dot(ys, np.roll(xs, -1))) / 2)
+    doubled = np.dot(xs[:-1], ys[1:]) - np.dot(ys[:-1], xs[1:]) + xs[-1] * ys[0] - ys[-1] * xs[0]
+    return float(abs(doubled) / 2)
 
 
 def from_polygons(rings: Sequence[Sequence[float]], width_px: int, height_px: int) -> Mask:
