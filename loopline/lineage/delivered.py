@@ -92,9 +92,17 @@ class Delivered:
             reason = f"{type(error).__name__}: {error}"
             raise Rejected(f"it is not a delivered object: {reason}") from error
 
-    def differs_from(self, prediction: Prediction, classes: Sequence[str]) -> str:
-        """Return how it differs from the committed prediction, or ""."""
-        shapes, confidence = _predicted(prediction, classes)
+    def differs_from(
+        self, prediction: Prediction, classes: Sequence[str], threshold: float = 0.0
+    ) -> str:
+        """Return how it differs from the committed prediction, or "".
+
+        Args:
+            prediction: The committed one.
+            classes: The model's, in the order of its scores.
+            threshold: The flow's: boxes and masks that are less sure were not found.
+        """
+        shapes, confidence = _predicted(prediction, classes, threshold)
         if not math.isclose(self.confidence, confidence, rel_tol=TOLERANCE):
             return f"it says confidence {self.confidence}, the prediction {confidence}"
         expected = [_shown(shape) for shape in shapes]
@@ -133,15 +141,21 @@ def _found(coco: Json) -> tuple[Found, ...]:
     )
 
 
-def _predicted(prediction: Prediction, classes: Sequence[str]) -> tuple[list[Shape], float]:
+def _predicted(
+    prediction: Prediction, classes: Sequence[str], threshold: float
+) -> tuple[list[Shape], float]:
     """Return the shapes a prediction stands for, and its confidence as a whole."""
     scores = prediction.scores
-    best = max(range(len(scores)), key=lambda i: (scores[i], -i)) if scores else -1
-    shapes = list(prediction.shapes)
     if scores:
+        best = max(range(len(scores)), key=lambda i: (scores[i], -i))
         name = classes[best] if best < len(classes) else ""
-        return shapes or [Shape("", name, confidence=scores[best])], scores[best]
-    return shapes, min((shape.confidence or 0.0 for shape in shapes), default=0.0)
+        whole = [Shape("", name, confidence=scores[best])]
+        return list(prediction.shapes) or whole, scores[best]
+    found = [shape for shape in prediction.shapes if (shape.confidence or 0.0) >= threshold]
+    if found:
+        return found, min(shape.confidence or 0.0 for shape in found)
+    doubts = (shape.confidence or 0.0 for shape in prediction.shapes)
+    return [], 1.0 - max(doubts, default=0.0)
 
 
 def _shown(shape: Shape) -> Found:

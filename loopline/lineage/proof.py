@@ -15,12 +15,13 @@ from loopline.contracts import (
     ArtefactRef,
     DatasetCommitted,
     DeliveryCommitted,
+    FlowCommitted,
     LabelsSubmitted,
     ModelCommitted,
     PredictionsCommitted,
     RunKind,
 )
-from loopline.errors import Corrupt, NotFound
+from loopline.errors import Corrupt, NotFound, Rejected
 from loopline.lineage.delivered import Origin
 from loopline.lineage.fragments import kind_of
 from loopline.lineage.journal import Journal
@@ -62,12 +63,14 @@ class Proven:
         predictions: The tree of the predictions; None if it is not there.
         items: The tree of the dataset version; None if it is not there.
         classes: The model's classes.
+        threshold: The flow's: from which confidence on boxes and masks count as found.
     """
 
     broken: tuple[BrokenLink, ...]
     predictions: Tree[Prediction] | None
     items: Tree[Item] | None
     classes: tuple[str, ...]
+    threshold: float = 0.0
 
 
 class Prover:
@@ -94,7 +97,8 @@ class Prover:
         return self._proven[origin]
 
     async def _prove(self, origin: Origin) -> Proven:
-        broken = [*self._flow(origin), *self._delivery(origin)]
+        broken = self._delivery(origin)
+        threshold = self._threshold(origin, broken)
         model = self._journal.version(
             "model", origin.model, version=origin.model_version, digest=origin.model_digest
         )
@@ -114,15 +118,23 @@ class Prover:
             tree = await self._open(self._predictions, predictions, "predictions", broken)
         items = await self._items_of(origin, broken)
         classes = tuple(model.message.classes) if model else ()
-        return Proven(tuple(broken), tree, items, classes)
+        return Proven(tuple(broken), tree, items, classes, threshold)
 
-    def _flow(self, origin: Origin) -> list[BrokenLink]:
-        flow = self._journal.version(
+    def _threshold(self, origin: Origin, broken: list[BrokenLink]) -> float:
+        """Return the threshold of the flow's version; note what is wrong with that version."""
+        flow: Committed[FlowCommitted] | None = self._journal.version(
             "flow", origin.flow, version=origin.flow_version, digest=origin.flow_digest
         )
-        if flow is not None:
-            return []
-        return [_unknown("flow", origin.flow, origin.flow_version, origin.flow_digest)]
+        if flow is None:
+            broken.append(_unknown("flow", origin.flow, origin.flow_version, origin.flow_digest))
+            return 0.0
+        from loopline.flows import Flow  # its compiler of rules takes 0.3 s to import
+
+        try:
+            return Flow.parse(flow.message.document).threshold
+        except Rejected as error:
+            broken.append(BrokenLink("flow", _name(flow.ref), error.message))
+            return 0.0
 
     def _delivery(self, origin: Origin) -> list[BrokenLink]:
         made = self._journal.made_by(origin.run)

@@ -241,7 +241,7 @@ class _Walk:
             row = rows.get(delivered.asset)
             if row is None:
                 self._broken("predictions", key, "its image is not among the predictions")
-            elif reason := delivered.differs_from(row, proven.classes):
+            elif reason := delivered.differs_from(row, proven.classes, proven.threshold):
                 self._broken("predictions", key, reason)
             else:
                 self._links["predictions"] += 1

@@ -194,6 +194,12 @@ async def test_a_message_that_is_no_commit_is_kept_apart(world: World) -> None:
 BOX = Shape("1", "coat", bbox_xyxy=(1.5, 2.0, 11.25, 22.5), confidence=0.7)
 POLYGON = Shape("2", "coat", polygon=(0.0, 0.0, 4.0, 0.0, 4.0, 3.0), confidence=0.9)
 MASK = Shape("3", "shirt", mask_rle="abc", confidence=0.8)
+PLAN = RoutingPlan(
+    workspace="default", run_id="r", flow=Version("f", 1, "d"), document="", recipe="", task="",
+    predictions=Version("p", 1, "d"), predictions_root="", predictions_sequence=1,
+    model=Version("m", 1, "d"), classes=CLASSES, dataset=Version("d", 1, "d"), dataset_root="",
+    selection_digest="", selected=1, chunks=(),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -212,21 +218,34 @@ MASK = Shape("3", "shirt", mask_rle="abc", confidence=0.8)
 def test_an_object_is_compared_with_the_prediction_shape_by_shape(
     place: str, changed: dict[str, Any]
 ) -> None:
-    plan = RoutingPlan(
-        workspace="default", run_id="r", flow=Version("f", 1, "d"), document="", recipe="", task="",
-        predictions=Version("p", 1, "d"), predictions_root="", predictions_sequence=1,
-        model=Version("m", 1, "d"), classes=CLASSES, dataset=Version("d", 1, "d"), dataset_root="",
-        selection_digest="", selected=1, chunks=(),
-    )  # fmt: skip
     item = World._item(None, 3, "")  # type: ignore[arg-type]  # needs nothing of the world
     prediction = Prediction(asset(3), (BOX, POLYGON, MASK), ())
-    document = orjson.loads(delivered_object(plan, item, prediction))
+    document = orjson.loads(delivered_object(PLAN, item, prediction))
     annotations = document["coco"]["annotations"]
     (annotations[int(place)] if place.isdigit() else document).update(changed)
     if place == "less":
         annotations.pop()
     said = Delivered.parse(orjson.dumps(document)).differs_from(prediction, CLASSES)
     assert bool(said) == bool(place or changed)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "count"),
+    [
+        pytest.param(0.3, 3, id="all of them"),
+        pytest.param(0.85, 1, id="the surest"),
+        pytest.param(0.95, 0, id="none"),
+    ],
+)
+def test_what_is_below_the_flows_threshold_is_neither_delivered_nor_missed(
+    threshold: float, count: int
+) -> None:
+    item = World._item(None, 3, "")  # type: ignore[arg-type]  # needs nothing of the world
+    prediction = Prediction(asset(3), (BOX, POLYGON, MASK), ())
+    delivered = Delivered.parse(delivered_object(PLAN, item, prediction, threshold))
+    assert len(delivered.found) == count
+    assert delivered.differs_from(prediction, CLASSES, threshold) == ""
+    assert delivered.differs_from(prediction, CLASSES, 0.75 if count != 3 else 0.99)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"loopline": {}}', b"\xff"])
