@@ -31,7 +31,7 @@ def test_any_bytes_are_taken_or_refused(target: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 2**32))
 def test_requests_with_something_changed_are_taken_or_refused(target: str, seed: int) -> None:
     rng = random.Random(seed)

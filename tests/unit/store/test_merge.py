@@ -45,7 +45,7 @@ async def written(trees: TreeStore[Item], contents: Contents) -> Tree[Item]:
     return await trees.write(rows(contents).values())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(CONTENTS, CONTENTS)
 async def test_a_diff_is_what_dicts_would_say(before: Contents, after: Contents) -> None:
     with opened() as trees:
@@ -61,7 +61,7 @@ async def test_a_diff_is_what_dicts_would_say(before: Contents, after: Contents)
         assert changes["labels_changed"] == sum(diff.counts().values())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(CONTENTS, CONTENTS)
 async def test_applying_a_diff_leads_to_the_other_tree(before: Contents, after: Contents) -> None:
     with opened() as trees:
@@ -71,7 +71,7 @@ async def test_applying_a_diff_leads_to_the_other_tree(before: Contents, after: 
         assert (await trees.apply(one, puts, diff.removed)).ref() == other.ref()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CONTENTS, CONTENTS, CONTENTS)
 async def test_a_merge_is_what_dicts_would_say(
     base: Contents, ours: Contents, theirs: Contents
@@ -87,7 +87,7 @@ async def test_a_merge_is_what_dicts_would_say(
             assert (await trees.merge(*versions)).ref() == (await written(trees, merged)).ref()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(CONTENTS, CONTENTS, CONTENTS)
 async def test_a_merge_does_not_know_whose_side_is_whose(
     base: Contents, ours: Contents, theirs: Contents

@@ -105,7 +105,7 @@ def sorted_rows(rows: Iterable[Item]) -> list[Item]:
     return sorted(rows, key=lambda found: found.asset)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(STEPS)
 async def test_a_tree_is_what_a_dict_would_be_whatever_its_history(
     steps: list[tuple[dict[int, tuple[str, str]], set[int]]],
@@ -142,7 +142,7 @@ async def assert_holds(trees: TreeStore[Item], tree: Tree[Item], rows: list[Item
 
 
 @given(st.permutations(range(12)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 async def test_rows_in_any_order_give_the_same_root_object(order: list[int]) -> None:
     with opened() as objects:
         trees = TreeStore(objects, ITEMS, rows_max=ROWS_MAX)
