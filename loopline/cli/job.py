@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -23,9 +24,17 @@ def list_jobs(data: DataDir = None, as_json: AsJson = False) -> None:
         emit_json(jobs)
         return
     rows = (
-        (j["job"], j["state"], f"{j['submitted']}/{j['items']}", j["dataset"]["name"]) for j in jobs
+        (
+            j["job"],
+            j["state"],
+            f"{j['submitted']}/{j['items']}",
+            j["dataset"]["name"],
+            j["priority"],
+            (j["deadline"] or "")[:16].replace("T", " "),
+        )
+        for j in jobs
     )
-    emit_table("jobs", ("job", "state", "labeled", "dataset"), rows)
+    emit_table("jobs", ("job", "state", "labeled", "dataset", "priority", "due (UTC)"), rows)
 
 
 @app.command()
@@ -95,6 +104,18 @@ def open_job(
     webhook_url: Annotated[str, typer.Option(help="Told of the job.")] = "",
     notify: Annotated[str, typer.Option(help="mailto:ADDRESS, chat:NAME; comma separated.")] = "",
     keeps_filling: Annotated[bool, typer.Option(help="Further commands add items.")] = False,
+    labelers: Annotated[
+        str, typer.Option(help="Who labels; everybody with the role if empty.")
+    ] = "",
+    reviewers: Annotated[str, typer.Option(help="Who reviews, likewise.")] = "",
+    deadline: Annotated[
+        datetime | None, typer.Option(help="When it should be done; UTC where no zone is given.")
+    ] = None,
+    confidence_min: Annotated[float, typer.Option(help="Less sure shapes are not shown.")] = 0.0,
+    start_empty: Annotated[
+        bool, typer.Option(help="Labelers do not see what the dataset says already.")
+    ] = False,
+    pending: Annotated[bool, typer.Option(help="It waits for `job start`.")] = False,
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -111,7 +132,14 @@ def open_job(
         "webhook_url": webhook_url,
         "notify": _listed(notify),
         "keeps_filling": keeps_filling,
+        "labelers": _listed(labelers),
+        "reviewers": _listed(reviewers),
+        "confidence_min": confidence_min,
+        "start_empty": start_empty,
+        "pending": pending,
     }
+    if deadline is not None:
+        options["deadline"] = _zoned(deadline)
     if limit:
         options["limit"] = limit
     with connect(data) as loopline:
@@ -165,6 +193,117 @@ def reopen(
     """Open a job again that is over; items go back to the queue."""
     with connect(data) as loopline:
         _say(loopline.job.reopen(job, assets or []), as_json)
+
+
+@app.command()
+def take(
+    job: Job,
+    count: Annotated[int, typer.Option(help="How many to hold.")] = 1,
+    for_review: Annotated[bool, typer.Option("--review", help="To review, not to label.")] = False,
+    labeler: Annotated[str, typer.Option("--as", help="Who takes them.")] = "",
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take items to label or to review: nobody else gets them meanwhile."""
+    with connect(data) as loopline:
+        found = loopline.job.take(job, count, labeler=labeler, review=for_review)
+    if as_json:
+        emit_json(found)
+        return
+    rows = (
+        (
+            one["item"]["asset"],
+            one["item"]["state"],
+            _classes(one["item"]["predicted"] or []),
+            _classes((one["item"]["labels"] or {}).get("shapes", one["item"]["existing"])),
+            one["leased_until"],
+        )
+        for one in found
+    )
+    emit_table(job, ("asset", "state", "predicted", "labeled", "until"), rows)
+
+
+@app.command()
+def review(
+    job: Job,
+    asset: Annotated[str, typer.Argument(help="The item's asset digest.")],
+    verdict: Annotated[str, typer.Argument(help="accepted or rejected.")],
+    comment: Annotated[str, typer.Option(help="For the labeler; a rejection needs one.")] = "",
+    labels_version: Annotated[
+        int, typer.Option(help="The version of the labels you looked at; the last for 0.")
+    ] = 0,
+    reviewer: Annotated[str, typer.Option("--as", help="Who reviews.")] = "",
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accept an item's labels, or send them back."""
+    with connect(data) as loopline:
+        if not labels_version:
+            labels_version = (loopline.job.item(job, asset)["labels"] or {}).get("version", 0)
+        answer = loopline.job.review(
+            job, asset, verdict, labels_version=labels_version, comment=comment, reviewer=reviewer
+        )
+    if as_json:
+        emit_json(answer)
+    else:
+        console.print(f"{asset[:16]} is {answer['verdict']}")
+
+
+@app.command()
+def history(
+    job: Job,
+    asset: Annotated[str, typer.Argument(help="An item; the job itself if empty.")] = "",
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what became of a job, or what was said of one item: by whom and when."""
+    with connect(data) as loopline:
+        found = loopline.job.history(job, asset)
+    if as_json:
+        emit_json(found)
+    elif asset:
+        said = (
+            (one["at"], one["by"], one["verdict"] or _classes(one["shapes"] or []), one["comment"])
+            for one in found
+        )
+        emit_table(asset[:16], ("at", "by", "said", "comment"), said)
+    else:
+        became = ((one["at"], one["by"], one["state"], one["summary"]) for one in found)
+        emit_table(job, ("at", "by", "state", "what"), became)
+
+
+@app.command()
+def assign(
+    job: Job,
+    labelers: Annotated[
+        str | None, typer.Option(help="Who labels, comma separated; '' for everybody.")
+    ] = None,
+    reviewers: Annotated[str | None, typer.Option(help="Who reviews, likewise.")] = None,
+    deadline: Annotated[
+        datetime | None, typer.Option(help="When it should be done; UTC where no zone is given.")
+    ] = None,
+    priority: Annotated[int | None, typer.Option(help="Higher ones come first.")] = None,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask other people to work on a job, or by another date, or more urgently."""
+    given = {
+        "labelers": None if labelers is None else _listed(labelers),
+        "reviewers": None if reviewers is None else _listed(reviewers),
+        "deadline": _zoned(deadline),
+        "priority": priority,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        raise Rejected("say what should change: --labelers, --reviewers, --deadline, --priority")
+    with connect(data) as loopline:
+        _say(loopline.job.change(job, **changes), as_json)
+
+
+def _zoned(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
 @app.command()

@@ -101,6 +101,26 @@ class JobVerbs:
         body = {"job": job, "dataset": dataset, "actor": self._session.settings.user, **options}
         return await self._call("POST", "/v1/jobs", json=body)
 
+    async def change(self, job: str, **changes: Any) -> dict[str, Any]:
+        """Ask other people, or by another date, or more urgently.
+
+        Args:
+            job: The job.
+            **changes: `labelers`, `reviewers`, `deadline` (RFC 3339), `priority`, `instructions`.
+        """
+        body = {"actor": self._session.settings.user, **changes}
+        return await self._call("PATCH", f"/v1/jobs/{validate_name('job', job)}", json=body)
+
+    async def item(self, job: str, asset: str) -> dict[str, Any]:
+        """Return one item of a job."""
+        return await self._call("GET", f"/v1/jobs/{validate_name('job', job)}/items/{asset}")
+
+    async def history(self, job: str, asset: str = "") -> JsonList:
+        """Return what became of a job, or what was said of one of its items, oldest first."""
+        path = f"/v1/jobs/{validate_name('job', job)}"
+        path += f"/items/{asset}/history" if asset else "/history"
+        return list((await self._call("GET", path))["history"])
+
     async def start(self, job: str) -> dict[str, Any]:
         """Start a job that waits to be started."""
         body = {"labeler": self._session.settings.user}

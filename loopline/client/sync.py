@@ -480,6 +480,23 @@ class JobVerbs:
         """
         return self._portal.call(self._client.open(job, dataset, **options))
 
+    def change(self, job: str, **changes: Any) -> dict[str, Any]:
+        """Ask other people, or by another date, or more urgently.
+
+        Args:
+            job: The job.
+            **changes: `labelers`, `reviewers`, `deadline` (RFC 3339), `priority`, `instructions`.
+        """
+        return self._portal.call(self._client.change(job, **changes))
+
+    def item(self, job: str, asset: str) -> dict[str, Any]:
+        """Return one item of a job."""
+        return self._portal.call(self._client.item(job, asset))
+
+    def history(self, job: str, asset: str = "") -> JsonList:
+        """Return what became of a job, or what was said of one of its items, oldest first."""
+        return self._portal.call(self._client.history(job, asset))
+
     def start(self, job: str) -> dict[str, Any]:
         """Start a job that waits to be started."""
         return self._portal.call(self._client.start(job))
@@ -854,6 +871,7 @@ class LooplineVerbs:
         wait: bool = True,
         pool: str = DEFAULT_POOL,
         told: Told | None = None,
+        id: str = "",
     ) -> CommandResult:
         """Train a model version ("catalogue@v2") again from the log alone, and compare.
 
@@ -866,10 +884,12 @@ class LooplineVerbs:
             wait: Return when the run has ended, else as soon as the command is stored.
             pool: Whose agents take it, or the name of one agent.
             told: Called with each report of the run, while it is waited for.
+            id: Names the attempt: asked for again under it, it is not made twice. Each call is an
+                attempt of its own without.
         """
         return self._portal.call(
             self._client.reproduce(
-                model, changes=changes, dataset=dataset, wait=wait, pool=pool, told=told
+                model, changes=changes, dataset=dataset, wait=wait, pool=pool, told=told, id=id
             )
         )
 

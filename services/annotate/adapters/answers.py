@@ -69,6 +69,8 @@ class JobOut(BaseModel):
     flow: str
     notify: list[str]
     lease_s: float
+    start_empty: bool
+    """Whether labelers begin each item on an empty canvas."""
     opened_at: str
     changed_at: str
     run: str
@@ -111,6 +113,9 @@ class ItemOut(BaseModel):
     """What a model saw; null if none looked."""
     predicted_by: str | None
     """Digest of that model."""
+    existing: list[ShapeOut]
+    """What the dataset version says of it, to start from. What comes back unchanged stays whose it
+    was, by its id; a shape of its id that differs is an edit of it."""
     labels: LabelsOut | None
     """What is said of it; what was sent back, too. Null if nothing, or nothing that you may see."""
     agreement: float | None
@@ -216,6 +221,24 @@ class HistoryOut(BaseModel):
     """Time on each shape, by its id."""
     shown_by: ArtefactOut | None
     """The model that was asked about this item alone, if one was."""
+
+
+class JobEventOut(BaseModel):
+    """One thing that became of a job."""
+
+    version: int
+    at: str
+    by: str
+    state: str
+    summary: str
+    reopened: bool
+
+
+class JobHistoryOut(BaseModel):
+    """Everything that became of a job, oldest first."""
+
+    job: str
+    history: list[JobEventOut]
 
 
 class HistoriesOut(BaseModel):

@@ -170,6 +170,9 @@ class _Batch:
             "sequence": committed.sequence,
             "state": state_of(message.state).value,
             "items": message.items_total or job.row["items"],
+            # Who is asked, until when and how urgently can change while it is worked.
+            "priority": message.specification.priority,
+            "specification": message.specification.SerializeToString(),
             "changed_at": at,
         }
         if LABELS_SEQUENCE in commit.run.figures:

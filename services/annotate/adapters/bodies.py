@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from loopline.store.items import Shape
 from services.annotate.adapters.desk import Draft
+from services.annotate.adapters.messages import Changes
 from services.annotate.adapters.reviews import COMMENT_LENGTH_MAX
 from services.annotate.adapters.submissions import Proposal
 from services.annotate.domain.jobs import INSTRUCTIONS_LENGTH_MAX, REOPENED_ASSETS_MAX
@@ -43,7 +44,7 @@ class ShapeIn(Body):
     id: str = ""
     """Kept where given; the server makes one otherwise."""
     edited_from: str = ""
-    """Id of the predicted shape that it was made from."""
+    """Id of the predicted shape, or of the dataset's, that it was made from."""
     spent_s: Spent = 0.0
     """Time on this shape."""
 
@@ -205,12 +206,36 @@ class JobIn(Body):
     notify: list[str] = []
     """"mailto:<address>", "chat:<name>"."""
     lease_s: float = Field(default=0.0, ge=0)
+    start_empty: bool = False
+    """Labelers do not see what the dataset version says of an item already."""
     actor: Person = ""
     """Only for who shows the machine's own key."""
 
     def deadline_at(self) -> datetime | None:
         """Return the deadline."""
         return self.deadline
+
+
+class JobChangeIn(Body):
+    """What changes of a job while it is worked; what is left out stays."""
+
+    labelers: list[str] | None = None
+    reviewers: list[str] | None = None
+    deadline: AwareDatetime | None = None
+    priority: int | None = Field(default=None, ge=-1000, le=1000)
+    instructions: str | None = Field(default=None, max_length=INSTRUCTIONS_LENGTH_MAX)
+    actor: Person = ""
+    """Only for who shows the machine's own key."""
+
+    def changes(self) -> Changes:
+        """Return them as the service knows them."""
+        return Changes(
+            labelers=None if self.labelers is None else tuple(self.labelers),
+            reviewers=None if self.reviewers is None else tuple(self.reviewers),
+            deadline=self.deadline,
+            priority=self.priority,
+            instructions=self.instructions,
+        )
 
 
 class PredictIn(Body):

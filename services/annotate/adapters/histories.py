@@ -1,4 +1,4 @@
-"""Everything that was said of an item, from the log itself."""
+"""Everything that was said of an item, and what became of a job, from the log itself."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from datetime import UTC
 
 from loopline.contracts import ItemReviewed, LabelsSubmitted, Verdict, catalog
 from loopline.store.commits import CommitLog, Committed
-from services.annotate.adapters.answers import HistoryOut
-from services.annotate.adapters.messages import shape_of
+from services.annotate.adapters.answers import HistoryOut, JobEventOut
+from services.annotate.adapters.messages import shape_of, state_of
 from services.annotate.adapters.presenting import artefact_out, shapes_out
 from services.annotate.adapters.rows import moment
 
@@ -21,6 +21,21 @@ class Histories:
 
     def __init__(self, log: CommitLog) -> None:
         self._log = log
+
+    async def of_job(self, job: str) -> list[JobEventOut]:
+        """Return what became of a job, oldest first: who opened, stopped and reopened it."""
+        commits = await self._log.history(catalog.LABELING_JOB_COMMITTED, name=job)
+        return [
+            JobEventOut(
+                version=one.ref.version,
+                at=moment(one.commit.committed_at.ToDatetime(tzinfo=UTC)),
+                by=one.commit.run.actor.name,
+                state=state_of(one.message.state).value,
+                summary=one.commit.summary,
+                reopened=one.message.reopened,
+            )
+            for one in commits
+        ]
 
     async def of(self, job: str, asset: str) -> list[HistoryOut]:
         """Return what was said of an item of a job, oldest first."""

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    inspect,
     or_,
     select,
     update,
@@ -51,6 +52,7 @@ class JobItem:
         predicted_by: Digest of the model; "" if none.
         shown_alone: Whether that was predicted for this item alone, beside the job's predictions.
         truth: What is on it, if it scores labelers; None for an item of the job.
+        existing: What the dataset version says of it, to start from; empty if nothing.
         result: Where it stands.
         holder: Who holds it; "" for nobody.
         held_for: "label" or "review".
@@ -67,6 +69,7 @@ class JobItem:
     predicted_by: str
     shown_alone: bool
     truth: tuple[Shape, ...] | None
+    existing: tuple[Shape, ...]
     result: Result
     holder: str
     held_for: str
@@ -88,6 +91,7 @@ class Batch:
         predicted_by: Digest of the model.
         confidence_min: Shapes below are not shown.
         truth: Assets that score labelers.
+        starts_empty: Whether labelers do not see what the dataset version says already.
     """
 
     job: str
@@ -99,6 +103,7 @@ class Batch:
     predicted_by: str = ""
     confidence_min: float = 0.0
     truth: Sequence[str] = ()
+    starts_empty: bool = False
 
 
 class ItemRows:
@@ -149,9 +154,21 @@ class ItemRows:
         return await in_database(self._page, job, state, now_s, after, limit, labeler)
 
     def _open(self) -> None:
+        self._drop_old_cache()
         tables.cache.create_all(self._writer)
         tables.desk.create_all(self._writer)
         tables.board.create_all(self._writer)
+
+    def _drop_old_cache(self) -> None:
+        """Make room for the cache as it is now, where an older release left another one."""
+        there = inspect(self._engine)
+        for table in tables.cache.sorted_tables:
+            if not there.has_table(table.name):
+                continue
+            columns = {column["name"] for column in there.get_columns(table.name)}
+            if columns != set(table.columns.keys()):
+                tables.cache.drop_all(self._writer)
+                return
 
     def _filled(self, job: str) -> dict[int, int]:
         at = tables.filled.c
@@ -239,6 +256,7 @@ def _rows(batch: Batch) -> Iterator[dict[str, Any]]:
     for asset, position in listed + hidden:
         item, prediction = batch.items[asset], batch.predictions.get(asset)
         predicted = None
+        starts_from_them = position >= 0 and not batch.starts_empty
         if prediction is not None:
             shown = [s for s in prediction.shapes if (s.confidence or 0) >= batch.confidence_min]
             predicted = shapes_text(shown)
@@ -252,6 +270,7 @@ def _rows(batch: Batch) -> Iterator[dict[str, Any]]:
             "predicted": predicted,
             "predicted_by": batch.predicted_by if predicted is not None else "",
             "truth": shapes_text(item.shapes) if position < 0 else None,
+            "existing": shapes_text(item.shapes) if item.shapes and starts_from_them else None,
         }
 
 
@@ -306,6 +325,7 @@ def _item_of(row: RowMapping) -> JobItem:
         predicted_by=row["alone_by"] if alone else row["predicted_by"],
         shown_alone=alone,
         truth=None if row["truth"] is None else shapes_from(row["truth"]),
+        existing=() if row["existing"] is None else shapes_from(row["existing"]),
         result=Result() if row["state"] is None else result_of(row),
         holder=row["holder"] or "",
         held_for=row["held_for"] or "",

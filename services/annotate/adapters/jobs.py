@@ -20,6 +20,8 @@ from loopline.names import validate_name
 from loopline.store.commits import CommitLog, Committed, Unchanged
 from services.annotate.adapters.board import LABELS_SEQUENCE
 from services.annotate.adapters.messages import (
+    Changes,
+    options_of,
     specification_of,
     state_number,
     state_of,
@@ -30,8 +32,10 @@ from services.annotate.adapters.sources import JobSources, items_of
 from services.annotate.domain.jobs import (
     Specification,
     State,
+    check_changing,
     check_fills,
     check_items,
+    check_options,
     check_reopening,
     check_room,
     check_same_dataset,
@@ -114,6 +118,32 @@ class Jobs:
                 raise Unchanged(f"labeling job {job} runs")
             run = self._edit(head, actor, {"state": State.IN_PROGRESS.value})
             return _changed(head, State.IN_PROGRESS, run, f"{job} started by {actor.name}")
+
+        return await self._commit(job, build)
+
+    async def change(self, job: str, actor: Actor, changes: Changes) -> JobCommit:
+        """Ask other people, or by another date, or more urgently; the same again changes nothing.
+
+        Raises:
+            NotFound: There is no such job.
+            Rejected: It is over, or could not be worked so.
+        """
+        await self.get(job)
+
+        async def build(head: JobCommit | None) -> LabelingJobCommitted:
+            assert head is not None  # jobs never go away
+            check_changing(job, status_of(head.message))
+            asked = changes.applied(head.message.specification)
+            if asked == head.message.specification:
+                raise Unchanged(f"labeling job {job} is so")
+            check_options(job, options_of(asked))
+            run = self._edit(head, actor, {"changed": changes.told()})
+            what = ", ".join(changes.told())
+            message = _changed(
+                head, state_of(head.message.state), run, f"{job} changed by {actor.name}: {what}"
+            )
+            message.specification.CopyFrom(asked)
+            return message
 
         return await self._commit(job, build)
 

@@ -1,8 +1,9 @@
 """The bridge to a Label Studio server: a job's items as tasks there, annotations back as labels.
 
 A job is a project of the same title. Tasks carry the image itself (a data URI: no second door to
-the images), the asset's digest, and what was predicted. Annotations come back by webhook as they
-are made, and by `pull` where a webhook was lost: the same twice is one submission.
+the images), the asset's digest, and what the dataset says of it or a model predicted. Annotations
+come back by webhook as they are made, and by `pull` where a webhook was lost: the same twice is one
+submission.
 """
 
 from __future__ import annotations
@@ -246,11 +247,13 @@ def _task(job: Job, item: JobItem, data: bytes) -> Json:
             "height": item.height_px,
         }
     }
-    if item.predicted is not None:
-        result = result_of(item.predicted, item.width_px, item.height_px)
-        sure = [shape.confidence for shape in item.predicted if shape.confidence is not None]
-        prediction: Json = {"result": result, "model_version": item.predicted_by[:12]}
-        if sure:
+    begun = item.existing or item.predicted
+    if begun is not None:
+        dataset = job.specification.dataset
+        by = f"{dataset.name}@v{dataset.version}" if item.existing else item.predicted_by[:12]
+        result = result_of(begun, item.width_px, item.height_px)
+        prediction: Json = {"result": result, "model_version": by}
+        if sure := [shape.confidence for shape in begun if shape.confidence is not None]:
             prediction["score"] = min(sure)
         task["predictions"] = [prediction]
     return task

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from loopline import contracts as c
 from loopline.contracts import JobState, OpenLabelingJob
@@ -71,7 +72,44 @@ def options_of(command: OpenLabelingJob) -> Options:
         confidence_min=command.confidence_min,
         notify=tuple(command.notify),
         lease_s=command.lease_s,
+        start_empty=command.start_empty,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What of a job can change while it is worked; None leaves it as it is."""
+
+    labelers: tuple[str, ...] | None = None
+    reviewers: tuple[str, ...] | None = None
+    deadline: datetime | None = None
+    priority: int | None = None
+    instructions: str | None = None
+
+    def told(self) -> dict[str, object]:
+        """Return what changes, as JSON values."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
+    def applied(self, command: OpenLabelingJob) -> OpenLabelingJob:
+        """Return the command as it is from now on."""
+        made = OpenLabelingJob()
+        made.CopyFrom(command)
+        for name in ("labelers", "reviewers"):
+            if (people := getattr(self, name)) is not None:
+                made.ClearField(name)
+                getattr(made, name).extend(people)
+        if self.deadline is not None:
+            made.deadline.FromDatetime(self.deadline)
+        if self.priority is not None:
+            made.priority = self.priority
+        if self.instructions is not None:
+            made.instructions = self.instructions
+        return made
 
 
 def status_of(message: c.LabelingJobCommitted) -> JobStatus:

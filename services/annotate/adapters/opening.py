@@ -16,7 +16,7 @@ from services.annotate.adapters.sources import JobSources
 _PLAIN = (
     "instructions", "classes", "shapes", "labelers", "reviewers", "review", "priority", "quorum",
     "labelers_per_item", "iou_min", "ground_truth_every", "keeps_filling", "where", "pending",
-    "webhook_url", "notify", "lease_s", "confidence_min",
+    "webhook_url", "notify", "lease_s", "confidence_min", "start_empty",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from services.annotate.adapters.items import JobItem
 from services.annotate.adapters.reader import Job, Submission
 from services.annotate.adapters.rows import moment
 from services.annotate.adapters.submissions import Accepted
+from services.annotate.domain.jobs import starts_empty
 from services.annotate.domain.work import TO_LABEL, ItemState
 
 
@@ -66,6 +67,7 @@ def job_out(job: Job) -> JobOut:
         flow=asked.flow.name,
         notify=list(options.notify),
         lease_s=options.lease_s,
+        start_empty=starts_empty(options),
         opened_at=job.opened_at,
         changed_at=job.changed_at,
         run=job.run_id,
@@ -101,6 +103,7 @@ def item_out(item: JobItem, now_s: float, mine: Submission | None, *, all_labels
         holder=item.holder if held else None,
         predicted=None if item.predicted is None else shapes_out(item.predicted),
         predicted_by=item.predicted_by or None,
+        existing=shapes_out(item.existing),
         labels=labels,
         agreement=result.agreement,
         reviewer=result.reviewer or None,

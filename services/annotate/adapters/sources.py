@@ -17,6 +17,7 @@ from loopline.store.trees import TreeStore
 from services.annotate.adapters.board import rules_of
 from services.annotate.adapters.items import Batch, ItemRows
 from services.annotate.adapters.messages import options_of
+from services.annotate.domain.jobs import starts_empty
 
 
 class JobSources:
@@ -165,6 +166,7 @@ class JobSources:
             predicted_by=await self._model(brought),
             confidence_min=brought.confidence_min,
             truth=truth,
+            starts_empty=starts_empty(options_of(brought)),
         )
 
     async def _model(self, brought: OpenLabelingJob) -> str:

@@ -146,9 +146,9 @@ class Submissions:
         classes = tuple(job.commit.message.specification.classes)
         kinds = () if proposal.by_reviewer else job.options.shapes
         canvas = Canvas(item.asset, item.width_px, item.height_px, classes, kinds)
-        check_shapes(proposal.shapes, canvas, known)
+        check_shapes(proposal.shapes, canvas, known, item.existing)
         check_tags(item.asset, proposal.tags)
-        shapes = attribute(proposal.shapes, proposal.labeler, predicted)
+        shapes = attribute(proposal.shapes, proposal.labeler, predicted, item.existing)
         return await self._commit(job, item, proposal, shapes)
 
     async def _commit(

@@ -82,6 +82,7 @@ items = Table(
     Column("predicted", Text),
     Column("predicted_by", String, nullable=False),
     Column("truth", Text),  # JSON: the shapes of an item that scores labelers
+    Column("existing", Text),  # JSON: what the dataset version says, where labelers start from it
 )
 Index("annotate_job_items_position", items.c.job, items.c.position)
 filled = Table(

@@ -82,6 +82,7 @@ class Options:
         confidence_min: Predicted shapes below are not shown.
         notify: Who is told beside the webhook.
         lease_s: How long an item is kept without a sign of life; 0 for the service's default.
+        start_empty: Whether labelers do not see what the dataset version says already.
     """
 
     shapes: tuple[str, ...] = ()
@@ -101,6 +102,7 @@ class Options:
     confidence_min: float = 0.0
     notify: tuple[str, ...] = ()
     lease_s: float = 0.0
+    start_empty: bool = False
 
     def given(self) -> dict[str, object]:
         """Return what differs from the defaults."""
@@ -243,6 +245,15 @@ def _receiver_fault(receiver: str) -> Iterator[str]:
         yield f"{receiver!r} begins with neither {MAILTO} nor {CHAT}"
 
 
+def starts_empty(options: Options) -> bool:
+    """Tell whether labelers begin each item on an empty canvas.
+
+    So they do among hidden items that score them: these could be told from the others by what they
+    start with.
+    """
+    return options.start_empty or options.ground_truth_count > 0
+
+
 def check_classes(job: str, classes: Sequence[str]) -> None:
     """Refuse class lists that are too long or name a class twice or not at all.
 
@@ -321,6 +332,16 @@ def decide_starting(job: str, existing: JobStatus) -> bool:
     if existing.state.over:
         raise Rejected(f"labeling job {job} is {existing.state.text}: reopen it", job=job)
     return existing.state is State.PENDING
+
+
+def check_changing(job: str, existing: JobStatus) -> None:
+    """Refuse to change a job that is over.
+
+    Raises:
+        Rejected: It is.
+    """
+    if existing.state.over:
+        raise Rejected(f"labeling job {job} is {existing.state.text}: reopen it", job=job)
 
 
 def check_reopening(job: str, existing: JobStatus, assets: Sequence[str]) -> None:

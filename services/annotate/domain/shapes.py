@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from loopline.digests import digest_of
@@ -21,6 +22,7 @@ MASK_RLE_LENGTH_MAX = 500_000  # characters
 SHAPE_ID_LENGTH = 16  # hex digits; unique within an item
 SHAPE_ID_LENGTH_MAX = 100
 LABELER_LENGTH_MAX = 100
+SAME_WITHIN_PX = 1e-6  # other programs' formats keep no more of a coordinate
 FAULTS_SHOWN_MAX = 10
 CLASSES_SHOWN_MAX = 20
 TAGS_MAX = 50
@@ -53,13 +55,20 @@ def check_labeler(labeler: str) -> None:
         )
 
 
-def check_shapes(shapes: Sequence[Shape], canvas: Canvas, predicted: Sequence[Shape]) -> None:
+def check_shapes(
+    shapes: Sequence[Shape],
+    canvas: Canvas,
+    predicted: Sequence[Shape],
+    existing: Sequence[Shape] = (),
+) -> None:
     """Refuse shapes that cannot be on this image.
 
     Args:
         shapes: As submitted; empty says "nothing to see here".
         canvas: Image size and classes.
         predicted: The shapes that were shown, which `edited_from` may name.
+        existing: What the dataset version says of it, which `edited_from` may name too. One of
+            these that comes back as it was is taken, though this job would not let it be drawn.
 
     Raises:
         Rejected: It names the asset and every faulty shape by its position, with the reason.
@@ -69,16 +78,18 @@ def check_shapes(shapes: Sequence[Shape], canvas: Canvas, predicted: Sequence[Sh
             f"asset {canvas.asset}: {len(shapes)} shapes; an item has at most {SHAPES_MAX}",
             asset=canvas.asset,
         )
-    known = {shape.id for shape in predicted}
+    own_ids = {shape.id for shape in existing}
+    known = own_ids | {shape.id for shape in predicted}
+    said = [(index, shape) for index, shape in enumerate(shapes) if not _kept(shape, existing)]
     faults = [
         f"shape {index}: {fault}"
-        for index, shape in enumerate(shapes)
+        for index, shape in said
         if (fault := _class_fault(shape, canvas) or _geometry_fault(shape, canvas))
     ]
     faults += [
         f"shape {index}: edited_from {shape.edited_from!r} is no shape of the prediction"
-        for index, shape in enumerate(shapes)
-        if shape.edited_from and shape.edited_from not in known
+        for index, shape in said
+        if shape.edited_from and shape.edited_from not in known and shape.id not in own_ids
     ]
     faults += _repetitions(shapes)
     if faults:
@@ -193,25 +204,60 @@ def check_tags(asset: str, tags: Sequence[str]) -> None:
 
 
 def attribute(
-    shapes: Sequence[Shape], labeler: str, predicted: Sequence[Shape]
+    shapes: Sequence[Shape],
+    labeler: str,
+    predicted: Sequence[Shape],
+    existing: Sequence[Shape] = (),
 ) -> tuple[Shape, ...]:
     """Return submitted shapes as they are kept: with ids, a source, and what they were edited from.
 
-    Equal submissions give equal shapes, ids included, so that a repetition is recognised. A
-    whole-image label is an edit of the whole-image prediction that was shown; a drawn shape is one
-    only where the client says so.
+    Equal submissions give equal shapes, ids included, so that a repetition is recognised. What the
+    dataset version says and nobody changed stays whose it was; a shape of its id that differs is
+    an edit of it. A whole-image label is an edit of the whole-image prediction that was shown, or
+    of the one there was; any other drawn shape is one only where the client says so.
 
     Args:
         shapes: As submitted, checked.
         labeler: Who submits.
         predicted: What was shown; empty if nothing was.
+        existing: What the dataset version says of the image, as far as it was shown.
     """
-    shown = top_whole_image(predicted)
-    return tuple(_attributed(shape, index, labeler, shown) for index, shape in enumerate(shapes))
+    shown = top_whole_image(predicted) or top_whole_image(existing)
+    own_ids = {shape.id for shape in existing}
+    return tuple(
+        _kept(shape, existing) or _attributed(shape, index, labeler, shown, own_ids)
+        for index, shape in enumerate(shapes)
+    )
 
 
-def _attributed(shape: Shape, index: int, labeler: str, shown: Shape | None) -> Shape:
-    edited_from = shape.edited_from
+def _kept(shape: Shape, existing: Sequence[Shape]) -> Shape | None:
+    """Return the shape of the dataset version that a submitted one repeats, if it does.
+
+    A whole-image label needs no id for that: two of one class say the same.
+    """
+    for one in existing:
+        is_same = shape.id == one.id or (not shape.id and is_whole_image(shape))
+        if is_same and _looks_like(shape, one):
+            return one
+    return None
+
+
+def _looks_like(shape: Shape, other: Shape) -> bool:
+    if (shape.class_name, shape.mask_rle) != (other.class_name, other.mask_rle):
+        return False
+    return _near(shape.bbox_xyxy, other.bbox_xyxy) and _near(shape.polygon, other.polygon)
+
+
+def _near(a: Sequence[float] | None, b: Sequence[float] | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return len(a) == len(b) and all(abs(x - y) <= SAME_WITHIN_PX for x, y in zip(a, b, strict=True))
+
+
+def _attributed(
+    shape: Shape, index: int, labeler: str, shown: Shape | None, own_ids: AbstractSet[str]
+) -> Shape:
+    edited_from = shape.id if shape.id in own_ids else shape.edited_from
     if not edited_from and shown is not None and is_whole_image(shape):
         edited_from = shown.id
     kept = replace(

@@ -1,4 +1,4 @@
-"""Jobs: listed, opened, started, stopped, reopened."""
+"""Jobs: listed, opened, changed, started, stopped, reopened."""
 
 from __future__ import annotations
 
@@ -37,6 +37,20 @@ class Jobs(Routes):
         async def show_job(job: JobName) -> answers.JobOut:
             """Show a labeling job."""
             return presenting.job_out(await service.working.open(job))
+
+        @router.get("/jobs/{job}/history", dependencies=[read])
+        async def show_job_history(job: JobName) -> answers.JobHistoryOut:
+            """Show what became of a job: opened, changed, stopped, reopened, by whom."""
+            await service.jobs.get(job)
+            return answers.JobHistoryOut(job=job, history=await service.histories.of_job(job))
+
+        @router.patch("/jobs/{job}")
+        async def change_job(
+            job: JobName, body: bodies.JobChangeIn, caller: Caller = operate
+        ) -> answers.JobOut:
+            """Ask other people to label or review it, or by another date, or more urgently."""
+            actor = person(Acting(caller).as_(body.actor))
+            return await self._job_after(await service.jobs.change(job, actor, body.changes()))
 
         @router.post("/jobs/{job}/start")
         async def start_job(

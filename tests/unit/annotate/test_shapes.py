@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +127,54 @@ def test_equal_submissions_have_equal_digests_and_another_labeler_another() -> N
     assert labels_digest(once) == labels_digest(again)
     assert once[0].id != once[1].id
     assert labels_digest(attribute(shapes, "bob", ())) != labels_digest(once)
+
+
+EXISTING = [
+    Shape("r1-0", "coat", bbox_xyxy=(1.123456789, 2, 11, 12), source="import:r1", edited_from="x"),
+    Shape("r1-1", "cape", bbox_xyxy=(30, 20, 40, 30), source="labeler:bob", review="accepted"),
+]
+
+
+def test_what_the_dataset_says_and_nobody_changed_stays_whose_it_was() -> None:
+    """Whatever the job would let people draw, and whatever it was edited from long ago."""
+    canvas = replace(CANVAS, kinds=("polygon",))
+    back = [
+        Shape("r1-0", "coat", bbox_xyxy=(1.1234567891, 2, 11, 12), edited_from="r1-0"),
+        Shape("r1-1", "cape", bbox_xyxy=(30, 20, 40, 30), edited_from="gone"),
+    ]
+    check_shapes(back, canvas, (), EXISTING)
+    assert attribute(back, "ada", (), EXISTING) == tuple(EXISTING)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"bbox_xyxy": (1.2, 2, 11, 12)}, id="moved"),
+        pytest.param({"class_name": "shirt"}, id="another class"),
+        pytest.param(
+            {"bbox_xyxy": None, "polygon": (1.0, 2.0, 11.0, 2.0, 6.0, 12.0)}, id="drawn otherwise"
+        ),
+    ],
+)
+def test_a_shape_of_the_dataset_that_is_changed_says_what_it_was_made_from(
+    changed: dict[str, Any],
+) -> None:
+    shape = replace(EXISTING[0], edited_from="", **changed)
+    check_shapes([shape], CANVAS, (), EXISTING)
+    [kept] = attribute([shape], "ada", (), EXISTING)
+    assert (kept.id, kept.edited_from, kept.source) == ("r1-0", "r1-0", "labeler:ada")
+
+
+def test_a_changed_shape_of_the_dataset_is_held_to_what_the_job_takes() -> None:
+    with pytest.raises(Rejected, match="class 'cape' is not one of this job's"):
+        check_shapes([replace(EXISTING[1], bbox_xyxy=(30, 20, 41, 30))], CANVAS, (), EXISTING)
+
+
+def test_a_whole_image_label_is_an_edit_of_the_datasets_and_the_same_is_kept() -> None:
+    existing = [Shape("r1-0", "shirt", source="import:r1")]
+    assert attribute([Shape("", "shirt")], "ada", (), existing) == tuple(existing)
+    [other] = attribute([Shape("", "coat")], "ada", (), existing)
+    assert (other.edited_from, other.source) == ("r1-0", "labeler:ada")
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=40), st.booleans())

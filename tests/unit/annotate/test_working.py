@@ -7,12 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from loopline.contracts import JobState, OpenLabelingJob, catalog
 from loopline.digests import canonical_json
 from loopline.errors import Rejected
 from loopline.store.objects import Area
-from loopline.testing.flywheel import asset, item
+from loopline.testing.flywheel import CLASSES, asset, item
 from loopline.testing.memory import delivery
 from services.annotate.adapters.submissions import Proposal
 from services.annotate.domain.holding import Overtaken
@@ -469,3 +470,94 @@ async def test_items_that_were_added_to_another_dataset_are_refused(desk: Desk) 
     with pytest.raises(Rejected, match="is about catalogue"):
         await desk.service.jobs.open(command)
     assert (await desk.job()).message.state == JobState.JOB_STATE_IN_PROGRESS
+
+
+async def labeled_job(desk: Desk, **fields: Any) -> None:
+    """Open a job over images that the dataset has labels for."""
+    rows = [item(n, labeled=n < 2, split="train") for n in range(3)]
+    dataset = await desk.flywheel.dataset("catalogue", rows)
+    assets = [asset(n) for n in range(3)]
+    await desk.open(await desk.command_over(assets, dataset=dataset.ref, **fields))
+
+
+async def test_labeled_images_start_from_what_the_dataset_says(desk: Desk) -> None:
+    await labeled_job(desk)
+    found = await take(desk, "ada", 3)
+    assert [
+        [shape["class_name"] for shape in row["item"]["existing"]] for row in found["items"]
+    ] == [[CLASSES[0]], [CLASSES[1]], []]
+    assert all(row["item"]["labels"] is None for row in found["items"])
+    for number in range(3):
+        assert (await label(desk, number, class_name=CLASSES[1])).status_code == 200
+    await desk.handle_submissions()
+    tree = await desk.flywheel.datasets.tree(await desk.head())
+    rows = await tree.get([asset(n) for n in range(3)])
+    edited, kept, new = (rows[asset(n)].shapes[0] for n in range(3))
+    assert (edited.edited_from, edited.source) == ("1", "labeler:ada")
+    assert kept == item(1, labeled=True).shapes[0]
+    assert (new.edited_from, new.source) == ("", "labeler:ada")
+
+
+@pytest.mark.parametrize("how", ["asked", "ground truth"])
+async def test_images_start_empty_where_that_is_asked_or_would_give_the_truth_away(
+    desk: Desk, how: str
+) -> None:
+    truth = {}
+    if how == "ground truth":
+        rows = [item(n, labeled=n in (0, 9)) for n in (0, 1, 2, 9)]
+        dataset = await desk.flywheel.dataset("catalogue", rows)
+        digest = await desk.service.objects.put(Area.PLANS, canonical_json([asset(9)]))
+        truth = {"ground_truth_digest": digest, "ground_truth_count": 1}
+        assets = [asset(n) for n in range(3)]
+        await desk.open(await desk.command_over(assets, dataset=dataset.ref, **truth))
+    else:
+        await labeled_job(desk, start_empty=True)
+    answer = await desk.client.get(f"/v1/jobs/{JOB}")
+    assert answer.json()["start_empty"] is True
+    found = await take(desk, "ada", 3)
+    assert [row["item"]["existing"] for row in found["items"]] == [[], [], []]
+
+
+async def test_the_cache_of_another_release_is_built_anew(desk: Desk) -> None:
+    await labeled_job(desk)
+    rows = desk.service.rows
+    with rows._writer.begin() as connection:
+        connection.execute(text("ALTER TABLE annotate_job_items DROP COLUMN existing"))
+    await rows.open()
+    desk.service.sources._whole.clear()
+    await desk.service.sources.ensure(JOB)
+    found = await take(desk, "ada", 3)
+    assert [len(row["item"]["existing"]) for row in found["items"]] == [1, 1, 0]
+
+
+async def test_other_people_are_asked_by_another_date_and_that_is_recorded(desk: Desk) -> None:
+    await desk.open(await desk.command(2, labelers=["ada"]))
+    refused = await desk.client.post(f"/v1/jobs/{JOB}/next", json={"labeler": "bob"})
+    assert refused.status_code == 403
+    change = {"labelers": ["bob"], "priority": 5, "deadline": "2027-01-02T03:04:05+00:00"}
+    answer = await desk.client.patch(f"/v1/jobs/{JOB}", json={"actor": "olga", **change})
+    changed = answer.json()
+    assert (changed["labelers"], changed["priority"]) == (["bob"], 5)
+    assert changed["deadline"] == "2027-01-02T03:04:05.000+00:00"
+    assert (await label(desk, 0, "bob")).status_code == 200
+    assert (await label(desk, 1, "ada")).status_code == 403
+    again = await desk.client.patch(f"/v1/jobs/{JOB}", json={"actor": "olga", **change})
+    assert again.json()["version"] == changed["version"]
+    twice = await desk.client.patch(f"/v1/jobs/{JOB}", json={"labelers": ["bob", "bob"]})
+    assert twice.status_code == 422
+
+
+async def test_a_jobs_history_tells_who_stopped_and_reopened_it(desk: Desk) -> None:
+    await desk.open(await desk.command(2))
+    await desk.client.post(f"/v1/jobs/{JOB}/stop", json={"actor": "olga"})
+    refused = await desk.client.patch(f"/v1/jobs/{JOB}", json={"priority": 1})
+    assert refused.status_code == 422
+    await desk.client.post(f"/v1/jobs/{JOB}/reopen", json={"actor": "pia"})
+    history = (await desk.client.get(f"/v1/jobs/{JOB}/history")).json()["history"]
+    told = [(one["by"], one["state"], one["reopened"]) for one in history]
+    assert told == [
+        ("catalogue", "in_progress", False),
+        ("olga", "stopped", False),
+        ("pia", "in_progress", True),
+    ]
+    assert (await desk.client.get("/v1/jobs/none/history")).status_code == 404

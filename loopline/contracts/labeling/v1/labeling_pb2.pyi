@@ -38,7 +38,7 @@ VERDICT_ACCEPTED: Verdict
 VERDICT_REJECTED: Verdict
 
 class OpenLabelingJob(_message.Message):
-    __slots__ = ("job", "dataset", "items_digest", "items_count", "predictions", "predictions_tree", "instructions", "classes", "webhook_url", "flow", "actor", "deadline", "shapes", "labelers", "reviewers", "review", "priority", "labelers_per_item", "quorum", "iou_min", "ground_truth_digest", "ground_truth_count", "ground_truth_every", "keeps_filling", "where", "pending", "confidence_min", "notify", "lease_s")
+    __slots__ = ("job", "dataset", "items_digest", "items_count", "predictions", "predictions_tree", "instructions", "classes", "webhook_url", "flow", "actor", "deadline", "shapes", "labelers", "reviewers", "review", "priority", "labelers_per_item", "quorum", "iou_min", "ground_truth_digest", "ground_truth_count", "ground_truth_every", "keeps_filling", "where", "pending", "confidence_min", "notify", "lease_s", "start_empty")
     JOB_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
     ITEMS_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,7 @@ class OpenLabelingJob(_message.Message):
     CONFIDENCE_MIN_FIELD_NUMBER: _ClassVar[int]
     NOTIFY_FIELD_NUMBER: _ClassVar[int]
     LEASE_S_FIELD_NUMBER: _ClassVar[int]
+    START_EMPTY_FIELD_NUMBER: _ClassVar[int]
     job: str
     dataset: _lineage_pb2.ArtefactRef
     items_digest: str
@@ -97,7 +98,8 @@ class OpenLabelingJob(_message.Message):
     confidence_min: float
     notify: _containers.RepeatedScalarFieldContainer[str]
     lease_s: float
-    def __init__(self, job: _Optional[str] = ..., dataset: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., items_digest: _Optional[str] = ..., items_count: _Optional[int] = ..., predictions: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., predictions_tree: _Optional[_Union[_dataset_pb2.TreeRef, _Mapping]] = ..., instructions: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., webhook_url: _Optional[str] = ..., flow: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., actor: _Optional[_Union[_lineage_pb2.Actor, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., shapes: _Optional[_Iterable[str]] = ..., labelers: _Optional[_Iterable[str]] = ..., reviewers: _Optional[_Iterable[str]] = ..., review: bool = ..., priority: _Optional[int] = ..., labelers_per_item: _Optional[int] = ..., quorum: _Optional[int] = ..., iou_min: _Optional[float] = ..., ground_truth_digest: _Optional[str] = ..., ground_truth_count: _Optional[int] = ..., ground_truth_every: _Optional[int] = ..., keeps_filling: bool = ..., where: _Optional[str] = ..., pending: bool = ..., confidence_min: _Optional[float] = ..., notify: _Optional[_Iterable[str]] = ..., lease_s: _Optional[float] = ...) -> None: ...
+    start_empty: bool
+    def __init__(self, job: _Optional[str] = ..., dataset: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., items_digest: _Optional[str] = ..., items_count: _Optional[int] = ..., predictions: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., predictions_tree: _Optional[_Union[_dataset_pb2.TreeRef, _Mapping]] = ..., instructions: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., webhook_url: _Optional[str] = ..., flow: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., actor: _Optional[_Union[_lineage_pb2.Actor, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., shapes: _Optional[_Iterable[str]] = ..., labelers: _Optional[_Iterable[str]] = ..., reviewers: _Optional[_Iterable[str]] = ..., review: bool = ..., priority: _Optional[int] = ..., labelers_per_item: _Optional[int] = ..., quorum: _Optional[int] = ..., iou_min: _Optional[float] = ..., ground_truth_digest: _Optional[str] = ..., ground_truth_count: _Optional[int] = ..., ground_truth_every: _Optional[int] = ..., keeps_filling: bool = ..., where: _Optional[str] = ..., pending: bool = ..., confidence_min: _Optional[float] = ..., notify: _Optional[_Iterable[str]] = ..., lease_s: _Optional[float] = ..., start_empty: bool = ...) -> None: ...
 
 class LabelingJobCommitted(_message.Message):
     __slots__ = ("commit", "state", "specification", "addition", "items_total", "reopened", "reopened_assets")

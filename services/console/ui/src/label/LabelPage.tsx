@@ -116,7 +116,7 @@ function Desk({ job, work, editor, purpose, onPurpose }: DeskProps) {
   const gestures = useRef<Gestures | null>(null);
   const colourOf = useMemo(() => colours(job.classes), [job.classes]);
   const item = work.feed.current;
-  const ofImage = isOfImage(job, item?.predicted ?? null);
+  const ofImage = isOfImage(job, [...(item?.predicted ?? []), ...(item?.existing ?? [])]);
 
   const choose = useCallback(
     (className: string) => editor.choose(className, ofImage),
@@ -272,10 +272,10 @@ function Desk({ job, work, editor, purpose, onPurpose }: DeskProps) {
 /** Whether the digits say what the image is, rather than what is drawn next. */
 function isOfImage(
   job: Job,
-  predicted: readonly { bbox_xyxy?: unknown; polygon?: unknown; mask_rle?: unknown }[] | null,
+  shown: readonly { bbox_xyxy?: unknown; polygon?: unknown; mask_rle?: unknown }[],
 ): boolean {
   if (job.shapes.length) return job.shapes.includes("whole_image");
-  return (predicted ?? []).some((shape) => !shape.bbox_xyxy && !shape.polygon && !shape.mask_rle);
+  return shown.some((shape) => !shape.bbox_xyxy && !shape.polygon && !shape.mask_rle);
 }
 
 function currentClass(editor: Editor, ofImage: boolean): string {
@@ -296,6 +296,7 @@ function ImageLabel({ editor, colourOf }: { editor: Editor; colourOf: (name: str
       style={{ "--class-colour": colourOf(shown.className) } as CSSProperties}
     >
       {shown.className}
+      {own?.kept && <span>as the dataset has it</span>}
       {!own && shown.confidence !== null && <span>model, {percent(shown.confidence, 0)} sure</span>}
     </div>
   );
@@ -416,13 +417,21 @@ function SubmitBar({
   keys: Changes;
   onReject: () => void;
 }) {
-  const open = editor.predictions.length;
   const count = work.answer.length;
+  const open = count - editor.doc.shapes.length;
+  const against = editor.predictions.length - open;
   return (
     <div className="label-submit">
       {open > 0 && (
         <p className="faint">
           {plural(open, "prediction")} shown: submitting accepts {open === 1 ? "it" : "them"}.
+        </p>
+      )}
+      {against > 0 && (
+        <p className="faint">
+          {plural(against, "prediction")} against what the dataset has: accept{" "}
+          {against === 1 ? "it" : "them"} by hand, or {against === 1 ? "it stays" : "they stay"}{" "}
+          out.
         </p>
       )}
       <Button tone="primary" onClick={() => work.submit()}>

@@ -189,7 +189,7 @@ function Row({
   colourOf: ColourOf;
   undecided: boolean;
 }) {
-  const { id, className, geometry, confidence } = shape;
+  const { id, className, geometry, confidence, kept } = shape;
   const isSelected = state.selected === id;
   const isHidden = state.hidden.has(id) || state.allHidden;
   const isLocked = state.locked.has(id);
@@ -212,7 +212,8 @@ function Row({
       >
         <span className={undecided ? "swatch undecided" : "swatch"} aria-hidden />
         <span className="name">{className}</span>
-        <span className="num">
+        <span className="num" title={kept && "As the dataset has it; nobody changed it here"}>
+          {kept && "kept "}
           {confidence === null ? WORDS[geometry.kind] : percent(confidence, 0)}
         </span>
       </button>

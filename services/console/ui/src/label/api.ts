@@ -39,6 +39,8 @@ export type Item = {
   height_px: number;
   state: string;
   predicted: WireShape[] | null;
+  /** What the dataset version says already: where one starts from. */
+  existing: WireShape[];
   labels: Labels | null;
   comment: string;
   reviewer: string | null;

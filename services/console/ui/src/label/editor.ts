@@ -160,7 +160,14 @@ export class Editor {
     const shape = this.selectedShape;
     if (!shape || !item || shape.geometry.kind === "image") return;
     const geometry = moved(shape.geometry, DUPLICATE_OFFSET, DUPLICATE_OFFSET, item);
-    this.add({ ...shape, id: newId(), geometry, editedFrom: "", confidence: null });
+    this.add({
+      ...shape,
+      id: newId(),
+      geometry,
+      editedFrom: "",
+      confidence: null,
+      kept: undefined,
+    });
   }
 
   nudge(dx: number, dy: number): void {
@@ -189,6 +196,7 @@ export class Editor {
       id: newId(),
       editedFrom: "",
       confidence: null,
+      kept: undefined,
     }));
     this.step({ ...this.doc, shapes: [...this.doc.shapes, ...copies] });
   }

@@ -10,7 +10,10 @@ import {
   hit,
   type LabelShape,
   moved,
+  news,
+  readExisting,
   readShapes,
+  recognised,
   remove,
   submitted,
   writeShape,
@@ -102,5 +105,60 @@ describe("shapes on the wire", () => {
   it("move inside the image only", () => {
     const geometry = moved(boxed("a").geometry, 1_000, 0, size);
     expect(geometry).toEqual({ kind: "box", box: [54, 2, 64, 12] });
+  });
+});
+
+describe("an image that the dataset has labels for", () => {
+  const wires = [
+    { id: "r1-0", class_name: "tree", bbox_xyxy: [1.123456789, 2, 11, 12] },
+    { id: "r1-1", class_name: "tree", bbox_xyxy: [30, 20, 40, 30] },
+  ];
+  const start = (): Doc => doc({ shapes: readExisting(wires, size) });
+
+  it("starts from them, and sends back to the last digit what nobody changed", () => {
+    expect(start().shapes.map(writeShape)).toEqual(
+      wires.map((wire) => ({ ...wire, edited_from: wire.id })),
+    );
+  });
+
+  it("says what a changed one was made from, and keeps its id", () => {
+    const next = change(start(), "r1-0", { className: "bush" });
+    expect(next.shapes.map(({ kept }) => Boolean(kept))).toEqual([false, true]);
+    expect(writeShape(next.shapes[0]!)).toMatchObject({
+      id: "r1-0",
+      edited_from: "r1-0",
+      class_name: "bush",
+      bbox_xyxy: [1.12, 2, 11, 12],
+    });
+  });
+
+  it("knows them again in a draft, but not those that were changed", () => {
+    const drawn = change(start(), "r1-1", { geometry: { kind: "box", box: [30, 20, 41, 30] } });
+    const again = readShapes(drawn.shapes.map(writeShape), size);
+    const shapes = recognised(again, readExisting(wires, size));
+    expect(shapes.map(({ kept }) => kept?.id)).toEqual(["r1-0", undefined]);
+    expect(shapes[1]?.editedFrom).toBe("r1-1");
+  });
+
+  it("is shown only the predictions that say something else", () => {
+    const predicted = [
+      { ...boxed("same", 0.9), geometry: { kind: "box", box: [1, 2, 11, 13] } },
+      { ...boxed("other", 0.8), geometry: { kind: "box", box: [50, 2, 60, 12] } },
+      { ...boxed("bush", 0.7), className: "bush" },
+      { ...boxed("r1-1", 0.7), geometry: { kind: "box", box: [0, 40, 5, 45] } },
+    ] as LabelShape[];
+    const shown = news(predicted, readExisting(wires, size), wires);
+    expect(shown.map(({ id }) => id)).toEqual(["other", "bush"]);
+    const said = submitted(doc({ ...start(), predictions: shown }), all);
+    expect(said.map(({ id }) => id)).toEqual(["r1-0", "r1-1", "other"]);
+  });
+
+  it("keeps the image's class until another is chosen, which was made from it", () => {
+    const existing = readExisting([{ id: "r1-0", class_name: "coat" }], size);
+    const same = classify(doc({ shapes: existing }), "coat");
+    expect(same.shapes[0]?.kept?.id).toBe("r1-0");
+    const other = classify(same, "shirt");
+    expect(other.shapes).toHaveLength(1);
+    expect(other.shapes[0]).toMatchObject({ className: "shirt", editedFrom: "r1-0" });
   });
 });

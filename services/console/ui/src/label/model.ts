@@ -6,6 +6,7 @@ import {
   boundsOf,
   boxArea,
   contains,
+  iou,
   isWithin,
   moveBox,
   movePolygon,
@@ -26,8 +27,10 @@ export type LabelShape = {
   readonly className: string;
   readonly geometry: Geometry;
   readonly confidence: number | null;
-  /** The prediction it was, or was made from. */
+  /** The prediction, or the dataset's shape, that it was or was made from. */
   readonly editedFrom: string;
+  /** As the dataset version says it, for as long as nobody changes it. */
+  readonly kept?: WireShape | undefined;
 };
 
 export type Doc = {
@@ -36,6 +39,9 @@ export type Doc = {
   readonly predictions: readonly LabelShape[];
   readonly tags: readonly string[];
 };
+
+/** From which overlap on two drawn shapes of a class are one thing. */
+const SAME_IOU = 0.5;
 
 export const EMPTY: Doc = { shapes: [], predictions: [], tags: [] };
 
@@ -87,7 +93,8 @@ export function readShapes(wires: readonly WireShape[], size: Size): LabelShape[
   return wires.map((wire) => readShape(wire, size)).filter((shape) => shape !== null);
 }
 
-export function writeShape({ id, className, geometry, editedFrom }: LabelShape): WireShape {
+export function writeShape({ id, className, geometry, editedFrom, kept }: LabelShape): WireShape {
+  if (kept) return written(kept);
   const said: WireShape = { id, class_name: className };
   if (editedFrom) said.edited_from = editedFrom;
   if (geometry.kind === "box") said.bbox_xyxy = geometry.box.map(rounded);
@@ -95,6 +102,58 @@ export function writeShape({ id, className, geometry, editedFrom }: LabelShape):
   if (geometry.kind === "mask") said.mask_rle = encode(geometry.mask);
   return said;
 }
+
+/** What nobody changed goes back to the last digit, so that it is known again. */
+const written = ({ id, class_name, bbox_xyxy, polygon, mask_rle }: WireShape): WireShape => ({
+  ...(id && { id, edited_from: id }),
+  class_name,
+  ...(bbox_xyxy && { bbox_xyxy }),
+  ...(polygon && { polygon }),
+  ...(mask_rle && { mask_rle }),
+});
+
+/** What the dataset version says, to start from. */
+export function readExisting(wires: readonly WireShape[], size: Size): LabelShape[] {
+  return wires.flatMap((wire) => {
+    const shape = readShape(wire, size);
+    return shape ? [{ ...shape, confidence: null, editedFrom: shape.id, kept: wire }] : [];
+  });
+}
+
+/** Shapes that come back from a draft or the server: those nobody changed are the dataset's still. */
+export function recognised(
+  shapes: readonly LabelShape[],
+  existing: readonly LabelShape[],
+): LabelShape[] {
+  const said = (shape: LabelShape): string =>
+    JSON.stringify(writeShape({ ...shape, editedFrom: "" }));
+  const known = new Map(existing.map((one) => [said({ ...one, kept: undefined }), one]));
+  return shapes.map((shape) => known.get(said(shape)) ?? shape);
+}
+
+/** Predictions that say something new: not what is there already, or was made from them. */
+export function news(
+  predictions: readonly LabelShape[],
+  existing: readonly LabelShape[],
+  wires: readonly WireShape[],
+): LabelShape[] {
+  const decided = new Set(wires.flatMap(({ id, edited_from }) => [id, edited_from]));
+  return predictions.filter(
+    (one) => !decided.has(one.id) && !existing.some((other) => isSameThing(one, other)),
+  );
+}
+
+const isSameThing = (a: LabelShape, b: LabelShape): boolean =>
+  a.className === b.className && isAtOnePlace(a, b);
+
+function isAtOnePlace(a: LabelShape, b: LabelShape): boolean {
+  if (a.geometry.kind === "image" || b.geometry.kind === "image") {
+    return a.geometry.kind === b.geometry.kind;
+  }
+  return iou(boundsOfDrawn(a), boundsOfDrawn(b)) >= SAME_IOU;
+}
+
+const boundsOfDrawn = (shape: LabelShape): Box => boundsOfShape(shape, { width: 0, height: 0 });
 
 /** A hundredth of a pixel is finer than any hand. */
 const rounded = (value: number): number => Math.round(value * 100) / 100;
@@ -183,7 +242,9 @@ export function change(
   const adopted = accept(doc, id);
   return {
     ...adopted,
-    shapes: adopted.shapes.map((shape) => (shape.id === id ? { ...shape, ...to } : shape)),
+    shapes: adopted.shapes.map((shape) =>
+      shape.id === id ? { ...shape, ...to, kept: undefined } : shape,
+    ),
   };
 }
 
@@ -198,13 +259,18 @@ export function accept(doc: Doc, id: string): Doc {
   };
 }
 
-/** Accepts what is shown; of several words on the whole image only the surest, and none over one's own. */
+/**
+ * Accepts what is shown; of several words on the whole image only the surest, and none over one's own.
+ * What contradicts the dataset at its place waits to be accepted by itself.
+ */
 export function acceptAll(doc: Doc, isShown: (shape: LabelShape) => boolean): Doc {
   const shown = doc.predictions.filter(isShown);
   const isSaid = doc.shapes.some(({ geometry }) => geometry.kind === "image");
   const ofImage = surest(shown.filter(({ geometry }) => geometry.kind === "image"));
   const accepted = shown.filter(
-    (shape) => shape.geometry.kind !== "image" || (!isSaid && shape === ofImage),
+    (shape) =>
+      (shape.geometry.kind !== "image" || (!isSaid && shape === ofImage)) &&
+      !doc.shapes.some((own) => own.kept && isAtOnePlace(own, shape)),
   );
   const next = accepted.reduce((soFar, { id }) => accept(soFar, id), doc);
   return {
@@ -231,12 +297,14 @@ const withoutImageLabel = (
 export function classify(doc: Doc, className: string): Doc {
   const said = doc.predictions.filter((shape) => shape.geometry.kind === "image");
   const same = said.find((shape) => shape.className === className);
+  const before = doc.shapes.find((shape) => shape.geometry.kind === "image");
+  if (before?.className === className) return doc;
   const label: LabelShape = {
     id: newId(),
     className,
     geometry: { kind: "image" },
     confidence: null,
-    editedFrom: (same ?? surest(said))?.id ?? "",
+    editedFrom: (same ?? surest(said))?.id ?? before?.editedFrom ?? "",
   };
   return {
     ...doc,

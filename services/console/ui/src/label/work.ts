@@ -18,7 +18,17 @@ import { type Draft, deleteDraft, draftKey, readDraft, writeDraft } from "./draf
 import { type Editor, USUAL_LIGHT } from "./editor";
 import { Feed } from "./feed";
 import { type Box, iou } from "./geometry";
-import { type Doc, type LabelShape, readShape, readShapes, submitted, writeShape } from "./model";
+import {
+  type Doc,
+  type LabelShape,
+  news,
+  readExisting,
+  readShape,
+  readShapes,
+  recognised,
+  submitted,
+  writeShape,
+} from "./model";
 import { Outbox } from "./outbox";
 
 const DRAFT_MS = 600; // after the last step
@@ -295,9 +305,10 @@ export class Work {
   #docOf(item: Item): Doc {
     const size = { width: item.width_px, height: item.height_px };
     const kept = readDraft(draftKey(this.job.job, item.asset)) ?? item.draft;
-    const predicted = readShapes(item.predicted ?? [], size);
+    const existing = readExisting(item.existing, size);
+    const predicted = news(readShapes(item.predicted ?? [], size), existing, item.existing);
     if (kept) {
-      const shapes = readShapes(kept.shapes, size);
+      const shapes = recognised(readShapes(kept.shapes, size), existing);
       // The server's copy does not say what was dismissed; what was accepted names its prediction.
       const decided = new Set(
         isLocal(kept) ? kept.decided : kept.shapes.map((one) => one.edited_from),
@@ -310,12 +321,12 @@ export class Work {
     }
     if (item.labels) {
       return {
-        shapes: readShapes(item.labels.shapes, size),
+        shapes: recognised(readShapes(item.labels.shapes, size), existing),
         tags: item.labels.tags,
         predictions: [],
       };
     }
-    return { shapes: [], predictions: predicted, tags: [] };
+    return { shapes: existing, predictions: predicted, tags: [] };
   }
 
   // Drafts -----------------------------------------------------------------------------------------
