@@ -1,6 +1,6 @@
-"""Write `sync.py` from the async client: the same verbs and docstrings, without `await`.
+"""Write `sync/` from the async client: the same verbs and docstrings, without `await`.
 
-Run `python -m loopline.client.generate`; with `--check` it fails if the committed file differs.
+Run `python -m loopline.client.generate`; with `--check` it fails if a committed file differs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-TARGET = HERE / "sync.py"
+TARGET = HERE / "sync"
 VERBS = (
     "dataset",
     "augment",
@@ -40,12 +40,20 @@ MODULES = (
     "people",
     "runs",
 )
-HEADER = '''"""`Loopline`: the platform from a program without asyncio.
+HEADER = '''"""{first}
 
-Generated from the async client by `python -m loopline.client.generate`; do not edit.
+Generated from `loopline.client.{module}` by `python -m loopline.client.generate`; do not edit.
 """
 
+from __future__ import annotations
+import builtins
 '''
+FIRST = "`Loopline`: the platform from a program without asyncio."
+OWN = """
+from collections.abc import Iterator
+from loopline.client.aio import AsyncLoopline
+from loopline.client.portal import Portal
+"""
 PREAMBLE = '''
 
 class Loopline(LooplineVerbs):
@@ -85,36 +93,51 @@ class Loopline(LooplineVerbs):
 SKIPPED = {"connect", "close"}
 
 
-def generated() -> str:
-    """Return the text of `sync.py`."""
-    imports: dict[str, None] = {}
-    classes = []
-    for module in (*MODULES, "aio"):
-        tree = ast.parse((HERE / f"{module}.py").read_text())
-        imports |= dict.fromkeys(_imports(tree))
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef) and (node.name.endswith("Verbs") or module == "aio"):
-                classes.append(_class(node, module))
-            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
-                imports[f"from loopline.client.{module} import {ast.unparse(node.targets[0])}"] = (
-                    None
-                )
-    own = [
-        "from collections.abc import Iterator",
-        "from loopline.client.aio import AsyncLoopline",
-        "from loopline.client.portal import Portal",
-        *(f"from loopline.client import {module} as _{module}" for module in MODULES),
+def generated() -> dict[str, str]:
+    """Return the text of every file of `sync/`, by name."""
+    files = {f"{module}.py": _verbs(module) for module in MODULES}
+    files["__init__.py"] = _client()
+    return files
+
+
+def _verbs(module: str) -> str:
+    tree = ast.parse((HERE / f"{module}.py").read_text())
+    text = HEADER.format(first=(ast.get_docstring(tree) or "").splitlines()[0], module=module)
+    classes = [
+        _class(node, module)
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Verbs")
     ]
+    own = [OWN, f"from loopline.client import {module} as _{module}"]
+    return _formatted(text + "\n".join([*_imports(tree), *_aliases(tree, module), *own, *classes]))
+
+
+def _client() -> str:
+    tree = ast.parse((HERE / "aio.py").read_text())
+    [verbs] = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     members = "\n".join(
         f"        self.{verb} = {verb.capitalize()}Verbs(portal, client.{verb})" for verb in VERBS
     )
-    lines = [line for line in [*imports, *own] if "Verbs" not in line and "__future__" not in line]
-    text = "\n".join(["from __future__ import annotations", *lines])
-    return _formatted(HEADER + text + "\n".join(classes) + PREAMBLE.format(members=members))
+    imports = [
+        line.replace("loopline.client.", "loopline.client.sync.") if "Verbs" in line else line
+        for line in _imports(tree)
+    ]
+    text = HEADER.format(first=FIRST, module="aio") + "\n".join([*imports, OWN])
+    return _formatted(text + _class(verbs, "aio") + PREAMBLE.format(members=members))
+
+
+def _aliases(tree: ast.Module, module: str) -> list[str]:
+    """Return imports of the types that a module names for its own signatures."""
+    return [
+        f"from loopline.client.{module} import {ast.unparse(node.targets[0])}"
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript)
+    ]
 
 
 def _imports(tree: ast.Module) -> list[str]:
-    return [ast.unparse(n) for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    found = [ast.unparse(n) for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    return [line for line in found if "__future__" not in line]
 
 
 def _class(node: ast.ClassDef, module: str) -> str:
@@ -158,11 +181,6 @@ def _method(node: ast.AsyncFunctionDef) -> str:
 
 
 def _formatted(text: str) -> str:
-    text = text.replace(
-        "from __future__ import annotations\n",
-        "from __future__ import annotations\nimport builtins\n",
-        1,
-    )
     ruff = str(Path(sys.executable).parent / "ruff")
     config = ["--config", str(HERE.parent.parent / "pyproject.toml")]
     for arguments in (
@@ -170,7 +188,7 @@ def _formatted(text: str) -> str:
         ["format", "-q"],
     ):
         text = subprocess.run(
-            [ruff, *arguments, *config, "--stdin-filename", "sync.py", "-"],
+            [ruff, *arguments, *config, "--stdin-filename", "sync/verbs.py", "-"],
             input=text, capture_output=True, text=True, check=False, cwd=HERE,
         ).stdout  # fmt: skip
     return text
@@ -178,13 +196,19 @@ def _formatted(text: str) -> str:
 
 def main() -> int:
     """Write, or check; return the exit status."""
-    text = generated()
+    wanted = generated()
+    there = {path.name: path.read_text() for path in TARGET.glob("*.py")}
+    differing = sorted(n for n in wanted.keys() | there.keys() if wanted.get(n) != there.get(n))
     if "--check" in sys.argv:
-        if TARGET.read_text() != text:
-            print(f"differs: {TARGET.name}: run `python -m loopline.client.generate`")
-            return 1
-        return 0
-    TARGET.write_text(text)
+        for name in differing:
+            print(f"differs: sync/{name}: run `python -m loopline.client.generate`")
+        return 1 if differing else 0
+    TARGET.mkdir(exist_ok=True)
+    for name in differing:
+        if name in wanted:
+            (TARGET / name).write_text(wanted[name])
+        else:
+            (TARGET / name).unlink()
     return 0
 
 
