@@ -30,6 +30,20 @@ current_event: ContextVar[str] = ContextVar("current_event", default="")
 """CloudEvents id of the message that is being handled, set by the runtime."""
 
 
+current_command: ContextVar[Message | None] = ContextVar("current_command", default=None)
+"""The command that is being handled, if it is one of `ASKED_AGAIN`, set by the runtime."""
+
+ASKED_AGAIN = frozenset(
+    event.key
+    for event in (
+        catalog.IMPORT_IMAGES, catalog.TRAIN_MODEL, catalog.APPLY_MODEL, catalog.EVALUATE_MODEL
+    )
+)  # fmt: skip
+"""What people ask for, and may ask for again: a run that fails or is stopped commits nothing that
+would say what it was."""
+COMMAND_BYTES_MAX = 32_768  # that a report carries
+
+
 class Outlet(Protocol):
     """Where published bytes go."""
 
@@ -123,6 +137,10 @@ class Bus:
         """Tell of a run's progress; a bus that does not answer is logged, not raised."""
         changed.at.CopyFrom(timestamp(self._clock))
         changed.command_id = changed.command_id or current_event.get()
+        asked = current_command.get()
+        if asked is not None and asked.ByteSize() <= COMMAND_BYTES_MAX:
+            changed.command = asked.SerializeToString()
+            changed.command_type = asked.DESCRIPTOR.full_name
         if self._agent is not None:
             changed.agent.CopyFrom(self._agent)
         subject = catalog.RUN_CHANGED.subject(self.workspace, run_id=changed.run_id)

@@ -22,7 +22,7 @@ from loopline.contracts import catalog, cloudevents
 from loopline.contracts.catalog import BACKOFF_S, Durable, Event
 from loopline.errors import Cancelled, LooplineError, Rejected, Transient
 from loopline.failpoints import current_handler
-from loopline.runtime.bus import current_event
+from loopline.runtime.bus import ASKED_AGAIN, current_command, current_event
 
 log = structlog.get_logger()
 _duration = metrics.get_meter("loopline").create_histogram(
@@ -96,6 +96,7 @@ class Processor:
             try:
                 delivery, body = self._decode(message)
                 current_event.set(delivery.event_id)
+                current_command.set(body if self.event.key in ASKED_AGAIN else None)
                 await self._handler(body, delivery)
             except Exception as error:
                 outcome, reason = await self._settle(message, error, attempt), str(error)

@@ -25,7 +25,7 @@ from loopline.contracts import (
     TrainModel,
     catalog,
 )
-from loopline.contracts.catalog import DEFAULT_POOL, Event
+from loopline.contracts.catalog import BY_TYPE, DEFAULT_POOL, Event
 from loopline.errors import NotFound, Rejected
 from loopline.lineage.details import plain_struct, run_kind_of
 from loopline.runtime.bus import Bus
@@ -96,13 +96,16 @@ class Commands:
         return AcceptedOut(command_id=command_id)
 
     async def rerun(self, run: str, caller: Caller) -> AcceptedOut:
-        """Ask for a run's work once more.
+        """Ask for a run's work once more, whether it was completed, failed or was stopped.
 
         Raises:
-            Rejected: Runs of its kind follow from others and are not asked for.
+            Rejected: Runs of its kind follow from others and are not asked for, or it is under way.
         """
-        committed = self._committed(run)
-        event, command = await _again(self._log, committed)
+        committed = self._runs.committed(run)
+        if committed is not None:
+            event, command = await _again(self._log, committed)
+        else:
+            event, command = await self._asked(run)
         command.actor.CopyFrom(actor_of(caller))  # type: ignore[attr-defined]  # all of them have it
         return await self.send(event, command)
 
@@ -125,6 +128,16 @@ class Commands:
         command_id = str(uuid4())
         await self._bus.send(event, command, id=command_id, pool=pool)
         return AcceptedOut(command_id=command_id)
+
+    async def _asked(self, run: str) -> tuple[Event[Any], Message]:
+        """Return the command of a run that committed nothing."""
+        found = await self._runs.run(run)
+        if found.can_cancel:
+            raise Rejected("the run is under way: stop it first", run=run)
+        if not found.can_rerun:
+            raise Rejected(f"a run of kind {found.kind} cannot be asked for again", run=run)
+        command = await self._runs.asked(run)
+        return BY_TYPE[command.DESCRIPTOR.full_name], command
 
     def _committed(self, run: str) -> Committed[Any]:
         committed = self._runs.committed(run)

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from heapq import merge
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
@@ -18,7 +19,7 @@ from loopline.lineage import fragment_of
 from loopline.lineage.details import iso
 from loopline.runtime.agents import GONE_AFTER_S
 from loopline.store.commits import decoded
-from loopline.store.logstore import Record
+from loopline.store.logstore import LogStore, Record
 from services.console.adapters.log_view import LogView
 from services.console.adapters.messages import agent_out
 from services.console.adapters.runs import RunDesk
@@ -27,9 +28,12 @@ from services.console.domain.workflow import card_id
 
 QUEUE_MAX = 1_000  # events that a slow reader may be behind before the stream ends
 RECENT_MAX = 1_000
+PAST_EVENTS_MAX = 5_000  # messages of the stream of events that are looked at for the past
 RESET = "reset"
 _LEFT_OUT = frozenset({catalog.CHUNK_COMPLETED.type})
 """Messages between workers that say nothing to people."""
+_NOW_ONLY = _LEFT_OUT | {catalog.AGENT_REPORTED.type}
+"""Those, and what says nothing of the past: how busy an agent was."""
 _COMMITS = frozenset(event.type for event in COMMITS)
 
 
@@ -100,12 +104,15 @@ class EventFeed:
         self._keepalive_s = keepalive_s
         self._readers: set[_Reader] = set()
         self._recent: deque[EventOut] = deque(maxlen=RECENT_MAX)
-        self._at = Position(0, 0)
+        self._past: list[EventOut] | None = None
+        self._reading_past = asyncio.Lock()
+        self._at = self._began = Position(0, 0)
 
     async def start(self) -> None:
-        """Begin to listen; what happened last is known from the start."""
+        """Begin to listen."""
         self._view.listen(self._heard)
         self._at = Position(self._view.commits_sequence, self._view.events_sequence)
+        self._began = self._at
 
     async def stop(self) -> None:
         """End every stream."""
@@ -113,11 +120,12 @@ class EventFeed:
             self._end(reader)
 
     async def recent(self, limit: int) -> EventsOut:
-        """Return what happened last; after a restart, the last commits."""
-        found = list(self._recent)[-limit:]
-        if not found:
-            found = self._last_commits(limit)
-        return EventsOut(events=found, last_id=str(self._at))
+        """Return what happened last, whenever this process began."""
+        async with self._reading_past:
+            if self._past is None:
+                self._past = await self._read_past()
+        heard, last_id = list(self._recent), str(self._at)
+        return EventsOut(events=[*self._past, *heard][-limit:], last_id=last_id)
 
     async def stream(self, types: frozenset[str], last_id: str) -> Response:
         """Return what happens from now on, or from an id on."""
@@ -179,6 +187,32 @@ class EventFeed:
             if (event := self._told(record, Position(commits, events))) is not None:
                 yield event
 
+    async def _read_past(self) -> list[EventOut]:
+        """Return what happened last before this process began, in the order of time."""
+        view, began = self._view, self._began
+        commits = await _between(
+            view.commits_store, view.workspace, began.commits - RECENT_MAX, began.commits
+        )
+        events = await _between(
+            view.events_store, view.workspace, began.events - PAST_EVENTS_MAX, began.events
+        )
+        at = Position(max(0, began.commits - RECENT_MAX), max(0, began.events - PAST_EVENTS_MAX))
+        found: deque[EventOut] = deque(maxlen=RECENT_MAX)
+        for record, is_commit in merge(
+            ((record, True) for record in commits),
+            ((record, False) for record in events),
+            key=lambda one: one[0].headers.get("ce-time", ""),
+        ):
+            if is_commit:
+                at = Position(record.sequence, at.events)
+            else:
+                at = Position(at.commits, record.sequence)
+            if record.headers.get("ce-type", "") in _NOW_ONLY:
+                continue
+            if (event := self._told(record, at)) is not None:
+                found.append(event)
+        return list(found)
+
     async def _heard(self, stream: str, record: Record) -> None:
         if stream == "commits":
             self._at = Position(record.sequence, self._at.events)
@@ -235,24 +269,21 @@ class EventFeed:
         told.node = card_id(fragment_of(committed).artefact.id)
         return told
 
-    def _last_commits(self, limit: int) -> list[EventOut]:
-        last = sorted(self._view.commits.values(), key=lambda one: one.sequence)[-limit:]
-        found = []
-        for committed in last:
-            event = BY_TYPE[committed.message.DESCRIPTOR.full_name]
-            at = str(Position(committed.sequence, self._at.events))
-            told = self._event(event.key, committed.ref.name, at, committed.commit.summary)
-            told.at = iso(committed.commit.committed_at)
-            told.actor = committed.commit.run.actor.name
-            told.node = card_id(fragment_of(committed).artefact.id)
-            found.append(told)
-        return found
-
     def _event(self, type_: str, name: str, id_: str, summary: str) -> EventOut:
         return EventOut(
             id=id_, type=type_, at="", name=name, node="", summary=summary, actor="", run=None,
             agent=None,
         )  # fmt: skip
+
+
+async def _between(store: LogStore, workspace: str, after: int, until: int) -> list[Record]:
+    """Return the messages of a workspace behind one sequence, up to another."""
+    found: list[Record] = []
+    async for record in store.read([f"{PREFIX}.{workspace}.>"], max(0, after)):
+        if record.sequence > until:
+            break
+        found.append(record)
+    return found
 
 
 def _frame(event: EventOut) -> bytes:

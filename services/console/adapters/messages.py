@@ -110,7 +110,7 @@ def live_run_out(changed: RunChanged, began_at: str, now: str) -> RunOut:
         trace_url="",
         log_url="",
         can_cancel=under_way,
-        can_rerun=False,
+        can_rerun=not under_way and run_kind_of(changed.kind) in RERUN_KINDS,
         can_reproduce=False,
     )
 

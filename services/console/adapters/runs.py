@@ -9,8 +9,11 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import Message
+
 from loopline.clock import Clock
 from loopline.contracts import RunChanged, catalog
+from loopline.contracts.catalog import BY_TYPE
 from loopline.errors import NotFound, Rejected
 from loopline.runtime.agents import GONE_AFTER_S
 from loopline.store.commits import Committed
@@ -119,6 +122,21 @@ class RunDesk:
         now = self._clock.now()
         found = [agent_out(one, now, GONE_AFTER_S) for one in self._view.agents.values()]
         return AgentsOut(agents=sorted(found, key=lambda agent: (agent.state, agent.id)))
+
+    async def asked(self, id_: str) -> Message:
+        """Return the command that a run follows from, as its first reports tell it.
+
+        Raises:
+            NotFound: No report tells it, or none is kept any more.
+        """
+        subject = catalog.RUN_CHANGED.subject(self._view.workspace, run_id=_token(id_))
+        async for record in self._view.events_store.read([subject]):
+            changed = RunChanged.FromString(record.data)
+            event = BY_TYPE.get(changed.command_type)
+            if event is not None:
+                command: Message = event.message.FromString(changed.command)
+                return command
+        raise NotFound(f"what the run {id_[:12]} was asked is known no more", run=id_)
 
     def committed(self, id_: str) -> Committed[Any] | None:
         """Return what a run committed first, or None."""

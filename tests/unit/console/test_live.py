@@ -23,9 +23,11 @@ from loopline.contracts import (
     RunKind,
     RunState,
     TrainingProgress,
+    TrainModel,
     catalog,
 )
 from loopline.lineage.details import plain_struct
+from loopline.runtime.bus import current_command
 from loopline.store import runs
 from loopline.store.commits import timestamp
 from loopline.testing.flywheel import item
@@ -281,6 +283,34 @@ async def test_a_training_is_asked_for_again_and_reproduced(desk: Desk) -> None:
     assert (await client.post(f"/api/runs/{imported}/reproduce")).status_code == 422
 
 
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
+async def test_a_run_that_committed_nothing_is_asked_for_again_as_it_was(
+    desk: Desk, state: str
+) -> None:
+    asked = TrainModel(model="shoes", recipe="classification")
+    asked.parameters.update({"epochs": 3})
+    current_command.set(asked)
+    await reported(desk, done=1)
+    current_command.set(None)
+    client = await desk.signed_in(Role.OPERATOR)
+    early = await client.post(f"/api/runs/{RUN}/rerun")
+    assert (early.status_code, desk.bus.sent(catalog.TRAIN_MODEL)) == (422, [])
+    await reported(desk, state=RunState.Value(f"RUN_STATE_{state}"), message="no room")
+    run = (await client.get(f"/api/runs/{RUN}")).json()
+    assert run["can_rerun"]
+    assert (await client.post(f"/api/runs/{RUN}/rerun")).status_code == 202
+    [command] = desk.bus.sent(catalog.TRAIN_MODEL)
+    assert (command.model, plain_struct(command.parameters)) == ("shoes", {"epochs": 3})
+    assert command.actor.name == "operator"
+
+
+async def test_a_run_whose_command_is_not_known_cannot_be_asked_for_again(desk: Desk) -> None:
+    await reported(desk, state=RunState.RUN_STATE_FAILED)
+    client = await desk.signed_in(Role.OPERATOR)
+    answer = await client.post(f"/api/runs/{RUN}/rerun")
+    assert (answer.status_code, "known no more" in answer.text) == (404, True)
+
+
 async def test_agents_are_gone_after_silence(desk: Desk) -> None:
     told = AgentReported(
         agent=Agent(id="t-1", host="h", service="trainer"), kind="trainer", capacity=1,
@@ -325,6 +355,38 @@ async def test_a_new_console_knows_what_ran_before_it(tmp_path: Any) -> None:
     client = await again.signed_in(Role.VIEWER)
     run = (await client.get(f"/api/runs/{RUN}")).json()
     assert (run["state"], run["duration_s"]) == ("running", 50.0)
+    await again.stop()
+
+
+async def test_the_tail_of_events_does_not_begin_with_the_console(tmp_path: Any) -> None:
+    """A new process tells what happened before it, and streams on from where the last one was."""
+    desk = await Desk(tmp_path).start()
+    client = await desk.signed_in(Role.VIEWER)
+    async with listening(client) as events:
+        await desk.flywheel.dataset("shoes", [item(1)])
+        first = (await events.next())["id"]
+    desk.clock.advance(1)
+    await reported(desk, done=1)
+    desk.clock.advance(1)
+    await desk.flywheel.dataset("shoes", [item(2)])
+    await desk.stop()
+    again = Desk(tmp_path / "again", clock=desk.clock, bus=desk.bus, blobs=desk.blobs)
+    await again.start()
+    client = await again.signed_in(Role.VIEWER)
     recent = (await client.get("/api/events/recent")).json()
-    assert [event["node"] for event in recent["events"]] == ["dataset:shoes@1"]
+    nodes = ["dataset:shoes@1", f"run:{RUN}", "dataset:shoes@2"]
+    assert [event["node"] for event in recent["events"]] == nodes
+    assert [event["at"] for event in recent["events"]] == sorted(
+        event["at"] for event in recent["events"]
+    )
+    async with listening(client, first) as events:
+        missed = {(await events.next())["data"]["node"] for _ in range(2)}
+        assert missed == set(nodes[1:])
+        again.clock.advance(1)
+        await again.flywheel.dataset("shoes", [item(3)])
+        assert (await events.next())["data"]["node"] == "dataset:shoes@3"
+    for limit, expected in ((500, [*nodes, "dataset:shoes@3"]), (2, [nodes[2], "dataset:shoes@3"])):
+        query = {"limit": limit}
+        recent = (await client.get("/api/events/recent", params=query)).json()
+        assert [event["node"] for event in recent["events"]] == expected
     await again.stop()

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from loopline.contracts.lineage.v1 import lineage_pb2 as loopline_dot_contracts_dot_lineage_dot_v1_dot_lineage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%loopline/contracts/work/v1/work.proto\x12\x1aloopline.contracts.work.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+loopline/contracts/lineage/v1/lineage.proto\"^\n\nCheckpoint\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0f\n\x07is_best\x18\x05 \x01(\x08\"\xd1\x02\n\x10TrainingProgress\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x0e\n\x06\x65pochs\x18\x02 \x01(\r\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12\r\n\x05steps\x18\x04 \x01(\x04\x12\x0c\n\x04loss\x18\x05 \x01(\x01\x12J\n\x07metrics\x18\x06 \x03(\x0b\x32\x39.loopline.contracts.work.v1.TrainingProgress.MetricsEntry\x12\x14\n\x0cimages_per_s\x18\x07 \x01(\x01\x12\r\n\x05\x65ta_s\x18\x08 \x01(\x01\x12\x15\n\rlearning_rate\x18\t \x01(\x01\x12;\n\x0b\x63heckpoints\x18\n \x03(\x0b\x32&.loopline.contracts.work.v1.Checkpoint\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xb7\x04\n\nRunChanged\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32&.loopline.contracts.lineage.v1.RunKind\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32$.loopline.contracts.work.v1.RunState\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0c\n\x04\x64one\x18\x05 \x01(\x04\x12\r\n\x05total\x18\x06 \x01(\x04\x12\x0c\n\x04unit\x18\x07 \x01(\t\x12\x44\n\x07\x66igures\x18\x08 \x03(\x0b\x32\x33.loopline.contracts.work.v1.RunChanged.FiguresEntry\x12\x0f\n\x07message\x18\t \x01(\t\x12\x33\n\x05\x61gent\x18\n \x01(\x0b\x32$.loopline.contracts.lineage.v1.Agent\x12<\n\x08\x61rtefact\x18\x0b \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12&\n\x02\x61t\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncommand_id\x18\r \x01(\t\x12>\n\x08training\x18\x0e \x01(\x0b\x32,.loopline.contracts.work.v1.TrainingProgress\x1a.\n\x0c\x46iguresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"t\n\tCancelRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\ncommand_id\x18\x02 \x01(\t\x12\x33\n\x05\x61\x63tor\x18\x03 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Actor\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x81\x02\n\x0e\x43hunkCompleted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05total\x18\x03 \x01(\r\x12\x15\n\rresult_digest\x18\x04 \x01(\t\x12\x33\n\x05\x61gent\x18\x05 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Agent\x12\x46\n\x06\x63ounts\x18\x06 \x03(\x0b\x32\x36.loopline.contracts.work.v1.ChunkCompleted.CountsEntry\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01*\x9a\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10RUN_STATE_QUEUED\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x17\n\x13RUN_STATE_COMPLETED\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%loopline/contracts/work/v1/work.proto\x12\x1aloopline.contracts.work.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+loopline/contracts/lineage/v1/lineage.proto\"^\n\nCheckpoint\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0f\n\x07is_best\x18\x05 \x01(\x08\"\xd1\x02\n\x10TrainingProgress\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x0e\n\x06\x65pochs\x18\x02 \x01(\r\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12\r\n\x05steps\x18\x04 \x01(\x04\x12\x0c\n\x04loss\x18\x05 \x01(\x01\x12J\n\x07metrics\x18\x06 \x03(\x0b\x32\x39.loopline.contracts.work.v1.TrainingProgress.MetricsEntry\x12\x14\n\x0cimages_per_s\x18\x07 \x01(\x01\x12\r\n\x05\x65ta_s\x18\x08 \x01(\x01\x12\x15\n\rlearning_rate\x18\t \x01(\x01\x12;\n\x0b\x63heckpoints\x18\n \x03(\x0b\x32&.loopline.contracts.work.v1.Checkpoint\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xde\x04\n\nRunChanged\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32&.loopline.contracts.lineage.v1.RunKind\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32$.loopline.contracts.work.v1.RunState\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0c\n\x04\x64one\x18\x05 \x01(\x04\x12\r\n\x05total\x18\x06 \x01(\x04\x12\x0c\n\x04unit\x18\x07 \x01(\t\x12\x44\n\x07\x66igures\x18\x08 \x03(\x0b\x32\x33.loopline.contracts.work.v1.RunChanged.FiguresEntry\x12\x0f\n\x07message\x18\t \x01(\t\x12\x33\n\x05\x61gent\x18\n \x01(\x0b\x32$.loopline.contracts.lineage.v1.Agent\x12<\n\x08\x61rtefact\x18\x0b \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12&\n\x02\x61t\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncommand_id\x18\r \x01(\t\x12>\n\x08training\x18\x0e \x01(\x0b\x32,.loopline.contracts.work.v1.TrainingProgress\x12\x0f\n\x07\x63ommand\x18\x0f \x01(\x0c\x12\x14\n\x0c\x63ommand_type\x18\x10 \x01(\t\x1a.\n\x0c\x46iguresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"t\n\tCancelRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\ncommand_id\x18\x02 \x01(\t\x12\x33\n\x05\x61\x63tor\x18\x03 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Actor\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x81\x02\n\x0e\x43hunkCompleted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05total\x18\x03 \x01(\r\x12\x15\n\rresult_digest\x18\x04 \x01(\t\x12\x33\n\x05\x61gent\x18\x05 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Agent\x12\x46\n\x06\x63ounts\x18\x06 \x03(\x0b\x32\x36.loopline.contracts.work.v1.ChunkCompleted.CountsEntry\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01*\x9a\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10RUN_STATE_QUEUED\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x17\n\x13RUN_STATE_COMPLETED\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,8 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNCHANGED_FIGURESENTRY']._serialized_options = b'8\001'
   _globals['_CHUNKCOMPLETED_COUNTSENTRY']._loaded_options = None
   _globals['_CHUNKCOMPLETED_COUNTSENTRY']._serialized_options = b'8\001'
-  _globals['_RUNSTATE']._serialized_start=1532
-  _globals['_RUNSTATE']._serialized_end=1686
+  _globals['_RUNSTATE']._serialized_start=1571
+  _globals['_RUNSTATE']._serialized_end=1725
   _globals['_CHECKPOINT']._serialized_start=147
   _globals['_CHECKPOINT']._serialized_end=241
   _globals['_TRAININGPROGRESS']._serialized_start=244
@@ -48,13 +48,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAININGPROGRESS_METRICSENTRY']._serialized_start=535
   _globals['_TRAININGPROGRESS_METRICSENTRY']._serialized_end=581
   _globals['_RUNCHANGED']._serialized_start=584
-  _globals['_RUNCHANGED']._serialized_end=1151
-  _globals['_RUNCHANGED_FIGURESENTRY']._serialized_start=1105
-  _globals['_RUNCHANGED_FIGURESENTRY']._serialized_end=1151
-  _globals['_CANCELRUN']._serialized_start=1153
-  _globals['_CANCELRUN']._serialized_end=1269
-  _globals['_CHUNKCOMPLETED']._serialized_start=1272
-  _globals['_CHUNKCOMPLETED']._serialized_end=1529
-  _globals['_CHUNKCOMPLETED_COUNTSENTRY']._serialized_start=1484
-  _globals['_CHUNKCOMPLETED_COUNTSENTRY']._serialized_end=1529
+  _globals['_RUNCHANGED']._serialized_end=1190
+  _globals['_RUNCHANGED_FIGURESENTRY']._serialized_start=1144
+  _globals['_RUNCHANGED_FIGURESENTRY']._serialized_end=1190
+  _globals['_CANCELRUN']._serialized_start=1192
+  _globals['_CANCELRUN']._serialized_end=1308
+  _globals['_CHUNKCOMPLETED']._serialized_start=1311
+  _globals['_CHUNKCOMPLETED']._serialized_end=1568
+  _globals['_CHUNKCOMPLETED_COUNTSENTRY']._serialized_start=1523
+  _globals['_CHUNKCOMPLETED_COUNTSENTRY']._serialized_end=1568
 # @@protoc_insertion_point(module_scope)

@@ -72,7 +72,7 @@ class TrainingProgress(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., loss: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., images_per_s: _Optional[float] = ..., eta_s: _Optional[float] = ..., learning_rate: _Optional[float] = ..., checkpoints: _Optional[_Iterable[_Union[Checkpoint, _Mapping]]] = ...) -> None: ...
 
 class RunChanged(_message.Message):
-    __slots__ = ("run_id", "kind", "state", "title", "done", "total", "unit", "figures", "message", "agent", "artefact", "at", "command_id", "training")
+    __slots__ = ("run_id", "kind", "state", "title", "done", "total", "unit", "figures", "message", "agent", "artefact", "at", "command_id", "training", "command", "command_type")
     class FiguresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,8 @@ class RunChanged(_message.Message):
     AT_FIELD_NUMBER: _ClassVar[int]
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     TRAINING_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_TYPE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     kind: _lineage_pb2.RunKind
     state: RunState
@@ -108,7 +110,9 @@ class RunChanged(_message.Message):
     at: _timestamp_pb2.Timestamp
     command_id: str
     training: TrainingProgress
-    def __init__(self, run_id: _Optional[str] = ..., kind: _Optional[_Union[_lineage_pb2.RunKind, str]] = ..., state: _Optional[_Union[RunState, str]] = ..., title: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., unit: _Optional[str] = ..., figures: _Optional[_Mapping[str, float]] = ..., message: _Optional[str] = ..., agent: _Optional[_Union[_lineage_pb2.Agent, _Mapping]] = ..., artefact: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., command_id: _Optional[str] = ..., training: _Optional[_Union[TrainingProgress, _Mapping]] = ...) -> None: ...
+    command: bytes
+    command_type: str
+    def __init__(self, run_id: _Optional[str] = ..., kind: _Optional[_Union[_lineage_pb2.RunKind, str]] = ..., state: _Optional[_Union[RunState, str]] = ..., title: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., unit: _Optional[str] = ..., figures: _Optional[_Mapping[str, float]] = ..., message: _Optional[str] = ..., agent: _Optional[_Union[_lineage_pb2.Agent, _Mapping]] = ..., artefact: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., command_id: _Optional[str] = ..., training: _Optional[_Union[TrainingProgress, _Mapping]] = ..., command: _Optional[bytes] = ..., command_type: _Optional[str] = ...) -> None: ...
 
 class CancelRun(_message.Message):
     __slots__ = ("run_id", "command_id", "actor", "reason")

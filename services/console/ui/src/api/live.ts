@@ -54,6 +54,7 @@ export function follow(queries: QueryClient): () => void {
   let retry: ReturnType<typeof setTimeout> | undefined;
   const stale = new Set<string>();
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let lastId = "";
 
   const refresh = (): void => {
     timer = undefined;
@@ -62,19 +63,24 @@ export function follow(queries: QueryClient): () => void {
   };
   const hear = (message: MessageEvent<string>): void => {
     const event = JSON.parse(message.data) as Happening;
+    lastId = message.lastEventId;
     for (const listener of listeners) listener(event);
     for (const key of CONCERNS[event.type.split("_")[0] ?? ""] ?? OTHERWISE) stale.add(key);
     timer ??= setTimeout(refresh, REFRESH_MS);
   };
   const open = (): void => {
-    source = new EventSource("/api/events");
+    // The browser says the last id when it reconnects; a connection that was refused is a new one.
+    source = new EventSource(lastId ? `/api/events?after=${lastId}` : "/api/events");
     source.onopen = () => {
       // Whatever was missed while there was no connection is asked for again.
       if (!connected) void queries.invalidateQueries();
       setConnected(true);
     };
     for (const type of TYPES) source.addEventListener(type, hear);
-    source.addEventListener(RESET, () => void queries.invalidateQueries());
+    source.addEventListener(RESET, (message: MessageEvent<string>) => {
+      lastId = message.lastEventId;
+      void queries.invalidateQueries();
+    });
     source.onerror = () => {
       setConnected(false);
       if (source?.readyState === EventSource.CLOSED) retry = setTimeout(open, RETRY_MS);
