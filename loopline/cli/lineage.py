@@ -1,4 +1,4 @@
-"""`loopline lineage show`, and `loopline verify`."""
+"""`loopline lineage show | check`, and `loopline verify`."""
 
 from __future__ import annotations
 
@@ -55,6 +55,24 @@ def show(
         emit_json(asdict(path))
     else:
         console.print(tree_of(path))
+
+
+@app.command()
+def check(data: DataDir = None, as_json: AsJson = False) -> None:
+    """Compare the graph with the log; fails if a commit is not in it."""
+    with connect(data) as loopline:
+        found = loopline.lineage.check()
+    if as_json:
+        emit_json({**asdict(found), "ok": found.ok})
+    else:
+        rows = [(absent, "not in the graph") for absent in found.absent[:PROBLEMS_SHOWN]]
+        rows += [(str(each), "not in the log") for each in found.surplus[:PROBLEMS_SHOWN]]
+        if rows:
+            emit_table("differences", ("commit", "what"), rows)
+        wrong = len(found.absent) + len(found.surplus)
+        state = "[green]all in the graph[/green]" if found.ok else f"[red]{wrong} differ[/red]"
+        console.print(f"{found.commits} commits through sequence {found.through}: {state}")
+    raise typer.Exit(0 if found.ok else 1)
 
 
 def verify(

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from loopline.client.session import Session
 from loopline.contracts import BucketLocation, catalog
+from loopline.lineage.completeness import GRAPHED, Completeness, compare
 from loopline.lineage.journal import Journal
 from loopline.lineage.trace import Step, Tracer
 from loopline.store.connections import find_connection
@@ -41,6 +42,17 @@ class LineageVerbs:
         """
         session = self._session
         return await Tracer(await Journal.read(session.log), session.objects).trace(target)
+
+    async def check(self) -> Completeness:
+        """Compare the graph with the log: is every commit in it, and nothing else?"""
+        page = await self._get("/v1/commits", {})
+        through, graphed = page["applied_sequence"], page["sequences"]
+        while page["next"] is not None:
+            page = await self._get("/v1/commits", {"after": str(page["next"])})
+            graphed += page["sequences"]
+        # Read after the graph: what is in it is in the log by then.
+        logged = [one async for one in self._session.log.read(GRAPHED)]
+        return compare(logged, graphed, through)
 
     async def destinations(self) -> list[BucketLocation]:
         """Return the places of customers' storage that anything was delivered to."""

@@ -31,6 +31,7 @@ Kinds = Annotated[str, Query(description="Kinds to show, comma separated; all if
 
 GRAPH_NODES = 500
 PAGE_NODES = 100
+PAGE_COMMITS = 10_000
 MEMORY_IDLE_S = 0.01  # how often the log is read where nothing announces news: in tests
 
 
@@ -87,6 +88,7 @@ class Lineage(Service):
         get("/nodes/{id:path}", self.get_node, http.NodeDetailOut)
         get("/runs", self.get_runs, http.NodesOut)
         get("/runs/{run_id}/openlineage", self.get_openlineage, None)
+        get("/commits", self.get_commits, http.CommitsOut)
         get("/changes", self.get_changes, http.ChangeOut)
         get("/status", self.get_status, http.StatusOut)
         app.include_router(router)
@@ -152,6 +154,15 @@ class Lineage(Service):
     ) -> Response:
         """Return runs, the newest first; of one kind ("train") if given."""
         return await self.get_nodes("run", kind, "", before, limit)
+
+    async def get_commits(self, after: int = 0, limit: Limit = PAGE_COMMITS) -> Response:
+        """Return which commits the graph is made of: whoever has the log can compare."""
+        limit, applied = min(limit, PAGE_COMMITS), self.projector.applied
+        found = await self._in_database(self.graph.sequences, after, limit)
+        following = found[-1] if len(found) == limit else None
+        return http.json_answer(
+            {"applied_sequence": applied, "sequences": found, "next": following}
+        )
 
     async def get_openlineage(self, run_id: str) -> Response:
         """Return a run as an OpenLineage event."""

@@ -12,6 +12,7 @@ from typing import Any
 from loopline.client import lineage as _lineage
 from loopline.client.portal import Portal
 from loopline.contracts import BucketLocation
+from loopline.lineage.completeness import Completeness
 from loopline.lineage.trace import Step
 from loopline.store.verify import VerifyReport
 
@@ -42,6 +43,10 @@ class LineageVerbs:
             NotFound: There is no such thing.
         """
         return self._portal.call(self._client.trace(target))
+
+    def check(self) -> Completeness:
+        """Compare the graph with the log: is every commit in it, and nothing else?"""
+        return self._portal.call(self._client.check())
 
     def destinations(self) -> builtins.list[BucketLocation]:
         """Return the places of customers' storage that anything was delivered to."""

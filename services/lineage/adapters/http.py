@@ -115,6 +115,17 @@ class ChangeOut(BaseModel):
     summary: str
 
 
+class CommitsOut(BaseModel):
+    """Which commits the graph is made of."""
+
+    applied_sequence: int
+    """The graph says that it holds everything up to this stream sequence."""
+    sequences: list[int]
+    """Stream sequences, ascending."""
+    next: int | None
+    """`after` of the next page."""
+
+
 class SkipOut(BaseModel):
     """A message of the stream that is not in the graph."""
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import orjson
 from sqlalchemy import Connection
 
-from loopline.contracts import catalog
 from loopline.lineage import Edge, Fragment, Node, fragment_of, run_id
+from loopline.lineage.completeness import GRAPHED
 from loopline.lineage.model import LABELS, RUN
 from loopline.store.commits import Committed
 from loopline.store.database import insert_rows
@@ -27,8 +27,7 @@ class LineageGraph(Projection):
     name: ClassVar = "lineage"
     version: ClassVar = 2
     metadata: ClassVar = tables.metadata
-    # Who may call is no part of where data came from.
-    events: ClassVar = tuple(e for e in catalog.COMMITS if e is not catalog.ACCESS_REVOKED)
+    events: ClassVar = GRAPHED
 
     def apply(self, connection: Connection, batch: Sequence[Committed[Any]]) -> None:
         """See `Projection.apply`."""

@@ -127,6 +127,13 @@ class GraphReader:
         with self._engine.connect() as connection:
             return [_plain(row) for row in connection.execute(found.limit(limit)).mappings()]
 
+    def sequences(self, after: int, limit: int) -> list[int]:
+        """Return the stream sequences of the commits above one, ascending."""
+        found = select(commits.c.sequence).where(commits.c.sequence > after)
+        found = found.order_by(commits.c.sequence).limit(limit)
+        with self._engine.connect() as connection:
+            return [int(row[0]) for row in connection.execute(found)]
+
     def counts(self) -> dict[str, int]:
         """Return how many nodes there are of each kind."""
         found = select(nodes.c.kind, func.count()).where(nodes.c.layer < Layer.FOLDED)
