@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import orjson
+
+from loopline.errors import Rejected
 
 DIGEST_LENGTH = 64  # hex digits
 
@@ -32,3 +37,24 @@ def digest_of(value: Any) -> str:  # as above
 def is_digest(value: str) -> bool:
     """Tell whether `value` is 64 lower-case hex digits."""
     return len(value) == DIGEST_LENGTH and all(c in "0123456789abcdef" for c in value)
+
+
+@lru_cache
+def code_digest(*packages: str) -> str:
+    """Return the sha256 over the source files of Python packages or modules, by import name."""
+    digest = hashlib.sha256()
+    for package in sorted(packages):
+        for path in _sources(package):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _sources(package: str) -> list[Path]:
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise Rejected(f"there is no Python package {package!r}", package=package)
+    if spec.submodule_search_locations:
+        return sorted(
+            p for root in spec.submodule_search_locations for p in Path(root).rglob("*.py")
+        )
+    return [Path(spec.origin)] if spec.origin else []

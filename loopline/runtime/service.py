@@ -25,6 +25,7 @@ from loopline.access.guard import AccessGuard
 from loopline.clock import Clock, SystemClock
 from loopline.contracts import Agent, Device, Environment, catalog
 from loopline.contracts.catalog import DEFAULT_POOL, Event, Stream
+from loopline.digests import code_digest
 from loopline.runtime import devices, http, reactions, telemetry
 from loopline.runtime.agents import AgentReporter, Description, Occupation
 from loopline.runtime.bus import Bus, JetStreamOutlet, Outlet
@@ -90,7 +91,7 @@ class Service:
         self.agent: Agent = runs.this_agent(self.name, settings.agent)
         self.occupation = Occupation(self.clock)
         self.environment: Environment = runs.environment(
-            runs.code_digest(*(self.code or (f"services.{self.name}",)))
+            code_digest(*(self.code or (f"services.{self.name}",)))
         )
         source = f"loopline/{self.name}"
         self.client = client

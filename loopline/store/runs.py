@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import importlib.util
 import platform
 import re
 import socket
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
@@ -20,7 +17,6 @@ from loopline import __version__
 from loopline.clock import Clock, SystemClock
 from loopline.contracts import Actor, Agent, ArtefactRef, Environment, Run, RunKind
 from loopline.digests import digest_of
-from loopline.errors import Rejected
 from loopline.store.commits import timestamp
 
 NAME_LENGTH_MAX = 63
@@ -90,27 +86,6 @@ def plain(value: Any) -> Any:  # JSON in, JSON out
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
-
-
-@lru_cache
-def code_digest(*packages: str) -> str:
-    """Return the sha256 over the source files of Python packages or modules, by import name."""
-    digest = hashlib.sha256()
-    for package in sorted(packages):
-        for path in _sources(package):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _sources(package: str) -> list[Path]:
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        raise Rejected(f"there is no Python package {package!r}", package=package)
-    if spec.submodule_search_locations:
-        return sorted(
-            p for root in spec.submodule_search_locations for p in Path(root).rglob("*.py")
-        )
-    return [Path(spec.origin)] if spec.origin else []
 
 
 @lru_cache

@@ -24,7 +24,7 @@ BLANK: Final = 127  # of what cutout hides
 VISIBLE_MIN: Final = 0.3  # of an object's area; of what remains less, the label goes too
 NOISE_STREAM: Final = 1  # keeps the draws for noise apart from those for the plan
 
-_IDENTITY: Final = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+_IDENTITY: Final = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,11 @@ class Change:
         self, pixels: npt.NDArray[np.uint8], flag: int, border: int | None
     ) -> npt.NDArray[np.uint8]:
         """Return pixels moved by the matrix."""
-        if np.array_equal(self.matrix, _IDENTITY):
+        (a, b, x), (c, d, y) = rows = self.matrix.tolist()
+        if rows == _IDENTITY:
             return pixels
-        at_centres = self.matrix.copy()  # OpenCV counts from the centre of the first pixel
-        at_centres[:, 2] += self.matrix[:, :2] @ (0.5, 0.5) - 0.5
+        # OpenCV counts from the centre of the first pixel.
+        at_centres = np.array([(a, b, x + (a + b - 1) / 2), (c, d, y + (c + d - 1) / 2)])
         mode = cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT
         channels = 1 if pixels.ndim == 2 else pixels.shape[2]
         return np.asarray(

@@ -22,7 +22,7 @@ from loopline.contracts import (
     RunState,
     catalog,
 )
-from loopline.digests import canonical_json
+from loopline.digests import canonical_json, code_digest
 from loopline.errors import Rejected
 from loopline.evaluation.report import Report
 from loopline.runtime.processing import Delivery, describe
@@ -213,7 +213,7 @@ class Measurements:
             parameters=parameters,
             actor=actor,
             agent=self._service.agent,
-            environment=runs.environment(runs.code_digest(*CODE)),
+            environment=runs.environment(code_digest(*CODE)),
             clock=self._service.clock,
             trace_id=tracing.current_trace_id(),
         )

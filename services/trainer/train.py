@@ -16,8 +16,8 @@ import traceback
 from collections.abc import Iterable
 from typing import BinaryIO, Final
 
+from loopline.digests import code_digest
 from loopline.errors import Rejected
-from loopline.store import runs
 from services.trainer.domain.job import (
     AnyCommand,
     Command,
@@ -107,7 +107,7 @@ class Program:
             Described(
                 parameters=parameters.decisive(),
                 task=recipe.task,
-                code_digest=runs.code_digest(*_code_of(recipe)),
+                code_digest=code_digest(*_code_of(recipe)),
             )
         )
         recipe.load()

@@ -7,10 +7,11 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from services.trainer.recipes.balance import image_weights, weighted_order
 from services.trainer.recipes.interface import Batch, Draw, Recipe
 from services.trainer.training.pixels import Pixels
 
-AHEAD = 2
+AHEAD = 3
 """Batches made before they are asked for."""
 
 
@@ -102,17 +103,47 @@ class TrainingBatches:
             return None
         return image_weights(self._split.classes, self._recipe.survey.class_counts)
 
-    def from_step(self, first: int, stop: int) -> Generator[Batch]:
-        """Yield the batches of steps `first` to `stop` - 1, made in a thread a little ahead."""
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
-            ahead: list[Future[Batch]] = []
-            submitted = first
-            try:
-                for _ in range(first, stop):
-                    while submitted < stop and len(ahead) <= AHEAD:
-                        ahead.append(thread.submit(self.batch, submitted))
-                        submitted += 1
-                    yield ahead.pop(0).result()
-            finally:
-                for future in ahead:
-                    future.cancel()
+    def from_step(self, first: int, stop: int) -> BatchesAhead:
+        """Return the batches of steps `first` to `stop` - 1, made in a thread a little ahead."""
+        return BatchesAhead(self.batch, first, stop)
+
+
+class BatchesAhead:
+    """Batches made in a thread, `AHEAD` of them before they are asked for.
+
+    Making one and a step's forward pass and update take Python's lock from each other; a backward
+    pass needs none of it. Who calls `refill` just before that has batches for next to nothing.
+
+    Args:
+        make: Returns the batch of a step.
+        first: The first step.
+        stop: The step after the last.
+    """
+
+    def __init__(self, make: Callable[[int], Batch], first: int, stop: int) -> None:
+        self._make = make
+        self._next, self._stop = first, stop
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._ahead: deque[Future[Batch]] = deque()
+
+    def __enter__(self) -> Self:
+        self.refill()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for future in self._ahead:
+            future.cancel()
+        self._thread.shutdown(wait=True)
+
+    def refill(self) -> None:
+        """Have as many made as there may be."""
+        while self._next < self._stop and len(self._ahead) < AHEAD:
+            self._ahead.append(self._thread.submit(self._make, self._next))
+            self._next += 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches in order; wait where one is not made yet."""
+        while self._ahead or self._next < self._stop:
+            if not self._ahead:
+                self.refill()
+            yield self._ahead.popleft().result()

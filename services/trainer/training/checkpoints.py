@@ -20,9 +20,11 @@ from services.trainer.adapters.files import write_whole
 from services.trainer.domain.checkpoint import SUFFIX, CheckpointName, superseded
 from services.trainer.training.average import Average
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 WRITING_SHARE: Final = 0.05
 """Of the time, at most, where checkpoints are due by the clock."""
+BEST_EVERY_S: Final = 5.0
+"""Where epochs take no time each is the best so far: the disk sees one of them in so long."""
 
 log = structlog.get_logger()
 
@@ -79,17 +81,24 @@ class CheckpointWriter:
         folder: Where they go.
         saved: Told, from the writing thread, of each file that is there.
         kept: How many of the last are kept.
+        best_every_s: Least time between two that are written for being the best.
     """
 
     def __init__(
-        self, folder: Path, saved: Callable[[Path, CheckpointName], None], kept: int = 2
+        self,
+        folder: Path,
+        saved: Callable[[Path, CheckpointName], None],
+        kept: int = 2,
+        best_every_s: float = BEST_EVERY_S,
     ) -> None:
         self._folder = folder
         self._saved = saved
         self._kept = kept
+        self._best_every_s = best_every_s
+        self._best_due = time.monotonic() + best_every_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._pending: Future[None] | None = None
-        self._best: _Snapshot | None = None  # waits for the one that is being written
+        self._best: _Snapshot | None = None  # waits for its turn
         self.stalled_s = 0.0
         """For how long training waited, over all checkpoints."""
         self.pause_s = 0.0
@@ -99,9 +108,10 @@ class CheckpointWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        last = self._thread.submit(self._write_last, self._pending)
         self._thread.shutdown(wait=True)
-        if kind is None and self._pending is not None:
-            self._pending.result()
+        if kind is None:
+            last.result()
 
     @property
     def is_busy(self) -> bool:
@@ -117,26 +127,30 @@ class CheckpointWriter:
         self.stalled_s += time.perf_counter() - began
 
     def save_best(self, state: TrainingState, epoch: int) -> None:
-        """Have the best so far written as soon as that can be; a better one may take its place.
-
-        Where epochs take no time each improves on the one before: training waits for none of them.
-        """
+        """Have the best so far written when its turn comes; a better one may take its place."""
         began = time.perf_counter()
         self._best = _Snapshot(_copied(_contents(state)), epoch, is_best=True)
-        self._pending = self._thread.submit(self._write_best, self._pending)
         self.stalled_s += time.perf_counter() - began
+
+    def begin_best(self) -> None:
+        """Begin to write the best so far, if one waits and it is its turn."""
+        if self._best is None or self.is_busy or time.monotonic() < self._best_due:
+            return
+        self.wait()  # it is done; what it raised is not forgotten
+        snapshot, self._best = self._best, None
+        self._best_due = time.monotonic() + self._best_every_s
+        self._pending = self._thread.submit(self._write, snapshot)
 
     def wait(self) -> None:
         """Wait until what was saved is on disk."""
         if self._pending is not None:
             self._pending.result()
 
-    def _write_best(self, before: Future[None] | None) -> None:
+    def _write_last(self, before: Future[None] | None) -> None:
         if before is not None:
-            before.result()  # it is done; what it raised is not forgotten
-        snapshot, self._best = self._best, None
-        if snapshot is not None:
-            self._write(snapshot)
+            before.result()
+        if self._best is not None:
+            self._write(self._best)
 
     def _write(self, snapshot: _Snapshot) -> None:
         began = time.perf_counter()
@@ -193,6 +207,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _contents(state: TrainingState) -> dict[str, Any]:
     _, numpy_keys, *numpy_rest = np.random.get_state(legacy=True)
+    version, python_keys, next_normal = random.getstate()
     return {
         "format": FORMAT,
         "model": state.model.state_dict(),
@@ -207,7 +222,7 @@ def _contents(state: TrainingState) -> dict[str, Any]:
         "random": {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "python": random.getstate(),
+            "python": (version, torch.tensor(python_keys, dtype=torch.int64), next_normal),
             "numpy": (torch.from_numpy(np.asarray(numpy_keys, np.int64)), *numpy_rest),
         },
     }
@@ -249,6 +264,7 @@ def restore(state: TrainingState, contents: dict[str, Any]) -> None:
     torch.set_rng_state(saved["torch"])
     if saved["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(saved["cuda"])
-    random.setstate(saved["python"])
+    version, python_keys, next_normal = saved["python"]
+    random.setstate((version, tuple(python_keys.tolist()), next_normal))
     keys, *rest = saved["numpy"]
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))

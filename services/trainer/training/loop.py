@@ -135,9 +135,9 @@ class Loop:
         state = self._state
         self._train_mode()
         if not self._is_over():
-            with contextlib.closing(self._batches.from_step(state.step, self._steps)) as batches:
-                for batch in batches:
-                    self._take(batch)
+            with self._batches.from_step(state.step, self._steps) as ahead:
+                for batch in ahead:
+                    self._take(batch, ahead.refill)
                     if self._is_over():
                         break
         return self._speed() | {
@@ -151,9 +151,9 @@ class Loop:
         if best is not None:
             self._state.judged.load_state_dict(best.weights)
 
-    def _take(self, batch: Batch) -> None:
+    def _take(self, batch: Batch, refill: Callable[[], None]) -> None:
         state = self._state
-        state.loss_sum += self._step(batch)
+        state.loss_sum += self._step(batch, refill)
         state.step += 1
         if state.step % self._batches.steps_per_epoch == 0:
             self._end_epoch()
@@ -165,8 +165,9 @@ class Loop:
             raise Stopped(state.step)
         if self._is_checkpoint_due():
             self._checkpoint()
+        self._writer.begin_best()
 
-    def _step(self, batch: Batch) -> float:
+    def _step(self, batch: Batch, refill: Callable[[], None]) -> float:
         state, parameters = self._state, self._recipe.parameters
         self._peers.seed_step(parameters.seed, state.step)
         images = torch.from_numpy(batch.images).to(self._device)
@@ -180,6 +181,7 @@ class Loop:
                 "a smaller learning_rate may help"
             )
         state.optimizer.zero_grad(set_to_none=True)
+        refill()  # while gradients are computed, Python has nothing else to do
         state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if parameters.clip_gradient:
             state.scaler.unscale_(state.optimizer)
@@ -218,7 +220,8 @@ class Loop:
         if self._recipe.parameters.early_stopping_epochs:
             weights = {n: t.detach().clone() for n, t in state.judged.state_dict().items()}
             state.best = Best(improvement(figures, self._recipe.headline), epoch, weights)
-        self._checkpoint(is_best=True)
+        if self._peers.is_first:
+            self._writer.save_best(state, epoch)
 
     def _is_over(self) -> bool:
         state = self._state
@@ -238,11 +241,10 @@ class Loop:
         wait_s = max(60 * parameters.checkpoint_every_minutes, self._writer.pause_s)
         return time.monotonic() - self._saved >= wait_s and not self._writer.is_busy
 
-    def _checkpoint(self, *, is_best: bool = False) -> None:
+    def _checkpoint(self) -> None:
         state = self._state
         if self._peers.is_first and not (self._saved_step == state.step and state.step):
-            save = self._writer.save_best if is_best else self._writer.save
-            save(state, state.step // self._batches.steps_per_epoch)
+            self._writer.save(state, state.step // self._batches.steps_per_epoch)
         self._saved, self._saved_step = time.monotonic(), state.step
 
     def _train_mode(self) -> None:
