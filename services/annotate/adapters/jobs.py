@@ -280,7 +280,9 @@ class Jobs:
         parameters: Mapping[str, object],
         kind: RunKind = RunKind.RUN_KIND_EDIT,
     ) -> Run:
-        # The head is among the inputs: the same change later is another run.
+        # The same change later is another run: a job that was sent back comes to review again, its
+        # digest then what it was before, and version numbers of inputs are no part of a run's id.
+        parameters = {**parameters, "follows": head.ref.version}
         return self._provenance.run(kind, [as_role(head.ref, "job")], parameters, actor)
 
     async def _commit(self, job: str, build: object) -> JobCommit:

@@ -215,6 +215,7 @@ async def test_reviewed_jobs_go_over_review_and_back(desk: Desk) -> None:
     assert back["items"][0]["item"]["comment"] == "the sleeve"
     assert back["items"][0]["item"]["labels"]["labeler"] == "ada"
     await label(desk, 0, class_name="shirt")
+    assert await job_state(desk) == "on_review"  # once more
     stale = await review(desk, 0, "accepted")
     assert "its labels are version 2 by now" in stale.json()["error"]
     assert (await review(desk, 0, "accepted", labels_version=2)).status_code == 200
