@@ -163,6 +163,7 @@ class AsyncLoopline:
         wait: bool = True,
         pool: str = DEFAULT_POOL,
         told: Told | None = None,
+        id: str = "",
     ) -> CommandResult:
         """Train a model version ("catalogue@v2") again from the log alone, and compare.
 
@@ -175,13 +176,15 @@ class AsyncLoopline:
             wait: Return when the run has ended, else as soon as the command is stored.
             pool: Whose agents take it, or the name of one agent.
             told: Called with each report of the run, while it is waited for.
+            id: Names the attempt: asked for again under it, it is not made twice. Each call is an
+                attempt of its own without.
         """
         command = ReproduceModel(model=(await self.model.get(model)).ref, actor=self.session.actor)
         command.changes.update(changes or {})
         if dataset:
             command.dataset.CopyFrom((await self.dataset.get(dataset)).ref)
         return await self.session.command(
-            catalog.REPRODUCE_MODEL, command, wait=wait, told=told, pool=pool
+            catalog.REPRODUCE_MODEL, command, wait=wait, told=told, id=id, pool=pool
         )
 
     async def apply(

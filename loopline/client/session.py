@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -165,22 +165,32 @@ class Session:
         *,
         wait: bool,
         told: Told | None = None,
+        id: str = "",
         **tokens: str,
     ) -> CommandResult:
         """Send a command; if `wait`, return once its run has ended.
 
-        `told` is called with each report of the run meanwhile.
+        `told` is called with each report of the run meanwhile. A command with the `id` of an
+        earlier one of its kind is that one, sent again.
 
         Raises:
             Rejected: The command was refused, with the reason.
             RunFailed: The run failed.
         """
-        command_id = str(uuid4())
+        command_id = id or str(uuid4())
         async with self.reports() as reports:
             await self.bus.send(event, message, id=command_id, **tokens)  # type: ignore[arg-type]
             if not wait:
                 return CommandResult(command_id, None)
-            return await _follow(command_id, reports, told)
+            # Of a command that was sent before, everything may have been told already.
+            earlier = await self._reported(command_id) if id else []
+            return await _follow(command_id, _after(earlier, reports), told)
+
+    async def _reported(self, command_id: str) -> list[RunChanged]:
+        """Return the last reports of the runs that a command started."""
+        subject = catalog.RUN_CHANGED.subject(self.settings.workspace)
+        reports = [RunChanged.FromString(r.data) for r in await self.events.last(subject)]
+        return [report for report in reports if report.command_id == command_id]
 
     @asynccontextmanager
     async def reports(self) -> AsyncIterator[AsyncIterator[RunChanged | Rejected]]:
@@ -231,6 +241,15 @@ async def _reports(queue: asyncio.Queue[Msg]) -> AsyncIterator[RunChanged | Reje
             yield Rejected(headers["Loopline-Dead-Reason"], event_id=headers.get("ce-id", ""))
         else:
             yield RunChanged.FromString(message.data)
+
+
+async def _after(
+    earlier: Sequence[RunChanged], reports: AsyncIterator[RunChanged | Rejected]
+) -> AsyncIterator[RunChanged | Rejected]:
+    for report in earlier:
+        yield report
+    async for later in reports:
+        yield later
 
 
 async def _follow(
