@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar, cast
 from urllib.parse import unquote
 
@@ -37,6 +37,8 @@ _STATUSES: Final = (
     (TimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),
     (CancelledError, grpc.StatusCode.CANCELLED),
 )
+_EXPECTED: Final = (LooplineError, TimeoutError, CancelledError, MemoryError)
+PEERS_REMEMBERED: Final = 4_096
 
 log = structlog.get_logger()
 Q = TypeVar("Q")
@@ -65,10 +67,12 @@ class Calls:
     Args:
         gate: Who comes in.
         limits: Its timeout holds where a client set none.
+        shows_identities: Whether clients show certificates.
     """
 
-    def __init__(self, gate: Gate, limits: Limits) -> None:
+    def __init__(self, gate: Gate, limits: Limits, *, shows_identities: bool = False) -> None:
         self._gate = gate
+        self._shows_identities = shows_identities
         self._limits = limits
 
     def unary(
@@ -108,8 +112,16 @@ class Calls:
         self, name: str, answer: Callable[[Q, Call], R]
     ) -> Callable[[Q, grpc.ServicerContext], R]:
         def answered(request: Q, context: grpc.ServicerContext) -> R:
-            with _answering(name, context):
+            if tracing.is_exporting:
+                with _answering(name, context):
+                    return answer(request, self._enter(context))
+            try:
                 return answer(request, self._enter(context))
+            except Exception as error:
+                if _is_over(name, context, error):
+                    raise
+                failure = error
+            _abort(context, failure)
 
         return answered
 
@@ -119,7 +131,8 @@ class Calls:
         for key, value in context.invocation_metadata():
             if key == "authorization" and isinstance(value, str):
                 shown = value
-        visitor = self._gate.visitor(shown, address_of(context.peer()), _identity(context))
+        identity = _identity(context) if self._shows_identities else ""
+        visitor = self._gate.visitor(shown, address_of(context.peer()), identity)
         quotas = self._gate.quotas
         quotas.enter(visitor.name)
         leave = partial(quotas.leave, visitor.name)
@@ -155,6 +168,7 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+@lru_cache(PEERS_REMEMBERED)
 def address_of(peer: str) -> str:
     """Return the address of a gRPC peer; "" for a socket of this machine.
 
@@ -176,20 +190,26 @@ def _identity(context: grpc.ServicerContext) -> str:
 @contextmanager
 def _answering(name: str, context: grpc.ServicerContext) -> Iterator[None]:
     """Open a span of the caller's trace, and turn errors into gRPC statuses."""
-    failure: Exception
     with call_traces.serving(name, context.invocation_metadata()) as span:
         try:
             yield
             return
-        except (LooplineError, TimeoutError, CancelledError, MemoryError) as error:
-            failure = error
-        except Exception as error:  # a bug of ours answers, too
-            if not context.is_active():
-                return  # the call is over: grpcio raises where its messages are asked for
-            log.exception("call_failed", rpc=name)
+        except Exception as error:
+            if _is_over(name, context, error):
+                return  # grpcio raises where the messages of a call that is over are asked for
             failure = error
         tracing.failed(span, reason_of(failure))
     _abort(context, failure)
+
+
+def _is_over(name: str, context: grpc.ServicerContext, error: Exception) -> bool:
+    """Tell whether an error came of the call's end; one that nobody foresaw is logged."""
+    if isinstance(error, _EXPECTED):
+        return False
+    if not context.is_active():
+        return True
+    log.error("call_failed", rpc=name, exc_info=error)
+    return False
 
 
 def _abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:

@@ -18,7 +18,7 @@ from loopline.contracts.inference.v1 import predict_pb2
 from loopline.digests import sha256_hex
 from loopline.errors import LooplineError, Rejected
 from loopline.store.items import Prediction
-from services.inference.adapters import oip
+from services.inference.adapters import oip, oip_answers
 from services.inference.adapters.batching import Inferred
 from services.inference.adapters.gate import ANYBODY, Visitor
 from services.inference.adapters.messages import shape_message
@@ -80,18 +80,18 @@ class Ticket:
         Args:
             extra: Parameters that the answer has beside its own.
         """
-        return self._told(lambda answer: oip.encode_answer(answer, extra))
+        return self._told(lambda answer: oip_answers.encode_answer(answer, extra))
 
-    def answer(self) -> oip.Answer:
+    def answer(self) -> oip_answers.Answer:
         """Return the answer, for fronts that write it in another way; as `encode` otherwise."""
         return self._told(lambda answer: answer)
 
-    def _told(self, tell: Callable[[oip.Answer], A]) -> A:
+    def _told(self, tell: Callable[[oip_answers.Answer], A]) -> A:
         started_ns = time.perf_counter_ns()
         inferred = self._job.future.result(0)
         model = self._job.servable.model
         outputs = answer(model, inferred.outputs, self._outputs, self._job.placements)
-        told = tell(oip.answer_of(self.request, model, outputs, self._memory))
+        told = tell(oip_answers.answer_of(self.request, model, outputs, self._memory))
         self._job.answered(inferred, time.perf_counter_ns() - started_ns, now_ms(self._clock))
         return told
 

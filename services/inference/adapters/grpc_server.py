@@ -7,15 +7,15 @@ goes in and out as bytes, so another front can stand beside this one.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from loopline.errors import LooplineError
+from services.inference.adapters.call_threads import CallThreads
 from services.inference.adapters.calls import Calls
 from services.inference.adapters.control_plane import ControlPlane
 from services.inference.adapters.data_plane import DataPlane
@@ -24,6 +24,9 @@ from services.inference.adapters.oip_servicer import oip_handlers, predict_handl
 from services.inference.adapters.streaming import StreamLimits, Streams
 from services.inference.adapters.tls import TlsFiles
 from services.inference.domain.admission import Limits
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 OIP_SERVICE: Final = "inference.GRPCInferenceService"
 PREDICT_SERVICE: Final = "loopline.contracts.inference.v1.PredictService"
@@ -80,14 +83,15 @@ class GrpcServer:
     ) -> None:
         self._gate = gate
         self._health = health.HealthServicer()
-        self._threads = ThreadPoolExecutor(options.threads, thread_name_prefix="grpc")
+        self._threads = CallThreads(options.threads)
         self._streams = Streams(plane, gate.quotas, options.streams)
         self._server = grpc.server(
-            self._threads,
+            cast("ThreadPoolExecutor", self._threads),  # `submit` is all that it uses
             options=_channel_options(options.message_bytes),
             maximum_concurrent_rpcs=options.threads * (1 + PENDING_PER_THREAD),
         )
-        calls = Calls(gate, limits)
+        shows_identities = options.tls is not None and options.tls.client_ca is not None
+        calls = Calls(gate, limits, shows_identities=shows_identities)
         services = {
             OIP_SERVICE: oip_handlers(calls, control, plane, self._streams),
             PREDICT_SERVICE: predict_handlers(calls, plane),
@@ -112,7 +116,7 @@ class GrpcServer:
         stopped = self._server.stop(drain_s)
         self._streams.close()
         stopped.wait()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown()
 
 
 def _channel_options(message_bytes: int) -> list[tuple[str, int]]:

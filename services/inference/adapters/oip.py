@@ -1,32 +1,28 @@
-"""The Open Inference Protocol's requests and answers, from bytes and to bytes.
+"""The Open Inference Protocol's requests, from bytes; `oip_answers.py` has the answers.
 
 https://kserve.github.io/website/latest/modelserving/data_plane/v2_protocol/ and Triton's extensions
-for classification and shared memory. An answer is raw where the request was raw, typed where it was
-typed. `rest_codec.py` does the same for JSON.
+for classification and shared memory. `rest_codec.py` does the same for JSON.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from google.protobuf.message import DecodeError
 
 from loopline.contracts.oip.v2 import service_pb2
-from loopline.contracts.oip.v2.tensor_pb2 import InferParameter
+from loopline.contracts.oip.v2.tensor_pb2 import InferParameter, InferTensorContents
 from loopline.errors import Rejected
 from services.inference.adapters import request_scan
 from services.inference.adapters.shared_memory import RegionUse
-from services.inference.domain.answers import OutputTensor, classified
-from services.inference.domain.model import ModelVersion
 from services.inference.domain.tensors import (
     BYTES,
     DTYPES,
-    Array,
     Buffer,
     InputTensor,
-    join_raw_bytes,
 )
 
 MODEL_DIGEST: Final = "model_digest"
@@ -50,6 +46,8 @@ REGION, REGION_SIZE, REGION_OFFSET = (
 CLASSIFICATION: Final = "classification"
 CLASSES_MAX: Final = 1_000
 _US: Final = 1e-6
+HEADS_REMEMBERED: Final = 1_024
+HEAD_REMEMBERED_BYTES: Final = 1_024
 Parameters = Mapping[str, object]
 
 
@@ -121,7 +119,8 @@ class InferRequest:
 
     def check(self) -> None:
         """Raise Rejected where a parameter is not what it must be."""
-        _ = self.priority, self.timeout_s
+        if self.parameters:
+            _ = self.priority, self.timeout_s
 
     @property
     def sticky_key(self) -> str:
@@ -132,23 +131,6 @@ class InferRequest:
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs it asks for."""
         return tuple(output.name for output in self.wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a request is answered.
-
-    Args:
-        request: What was asked.
-        model: Who answers.
-        outputs: What it says, after the request's wishes; `bytes` strings for classifications.
-        placed: Where outputs were put, by name; those do not travel with the answer.
-    """
-
-    request: InferRequest
-    model: ModelVersion
-    outputs: Sequence[OutputTensor]
-    placed: Mapping[str, RegionUse] = field(default_factory=dict)
 
 
 def decode_request(data: bytes, memory: Memory | None = None) -> InferRequest:
@@ -162,32 +144,31 @@ def decode_request(data: bytes, memory: Memory | None = None) -> InferRequest:
         Rejected: It is not one, or asks for what is not served.
         NotFound: It names a region of shared memory that is not there.
     """
-    parts = request_scan.split(data) if len(data) >= request_scan.SMALLEST_BYTES else None
+    parts = request_scan.split(data)
+    head, found = parts or (data, [])
     try:
-        message = service_pb2.ModelInferRequest.FromString(parts[0] if parts else data)
+        parsed = _repeated(head) if len(head) <= HEAD_REMEMBERED_BYTES else _parsed(head)
     except DecodeError as error:
         raise Rejected(f"not a ModelInferRequest: {error}") from error
     # Those that protobuf found come before those the scanner did: it may meet a tag spelt longer.
-    contents: Sequence[Buffer] = [*message.raw_input_contents, *(parts[1] if parts else ())]
+    contents: Sequence[Buffer] = [*parsed.raw, *found]
     raw = iter(contents)
     is_raw = bool(contents)
-    inputs = tuple(_input(tensor, raw if is_raw else None, memory) for tensor in message.inputs)
+    inputs = tuple(_filled(given, raw if is_raw else None, memory) for given in parsed.inputs)
     if next(raw, None) is not None:
         raise Rejected(
-            f"{len(message.inputs)} inputs and {len(contents)} "
+            f"{len(inputs)} inputs and {len(contents)} "
             "raw_input_contents: one each is needed, none for those in shared memory"
         )
+    wanted = tuple(requested_output(name, given, memory) for name, given in parsed.outputs)
     return InferRequest(
-        model=message.model_name,
-        version=message.model_version,
-        id=message.id,
-        inputs=inputs,
-        wanted=tuple(
-            requested_output(output.name, parameter_values(output.parameters), memory)
-            for output in message.outputs
-        ),
-        is_raw=is_raw or any(REGION in tensor.parameters for tensor in message.inputs),
-        parameters=parameter_values(message.parameters),
+        parsed.model,
+        parsed.version,
+        parsed.id,
+        inputs,
+        wanted,
+        is_raw or any(given.is_placed for given in parsed.inputs),
+        parsed.parameters,
     )
 
 
@@ -197,52 +178,6 @@ def request_id(data: bytes) -> str:
         return service_pb2.ModelInferRequest.FromString(data).id
     except DecodeError:
         return ""
-
-
-def answer_of(
-    request: InferRequest,
-    model: ModelVersion,
-    outputs: Sequence[OutputTensor],
-    memory: Memory | None = None,
-) -> Answer:
-    """Return an answer as the request wishes it; what goes to shared memory is there then.
-
-    Raises:
-        Rejected: An output is too large for its place, or cannot be told as classes.
-    """
-    wishes = {output.name: output for output in request.wanted}
-    placed: dict[str, RegionUse] = {}
-    given: list[OutputTensor] = []
-    for output in outputs:
-        wish = wishes.get(output.name, RequestedOutput(output.name))
-        count = wish.class_count
-        given.append(classified(output, count, model.classes) if count else output)
-        if wish.place is not None:
-            placed[output.name] = _place(given[-1], wish.place, memory)
-    return Answer(request, model, given, placed)
-
-
-def encode_answer(answer: Answer, extra: Mapping[str, bool] | None = None) -> bytes:
-    """Return the bytes of a ModelInferResponse, with extra parameters."""
-    model, request = answer.model, answer.request
-    response = service_pb2.ModelInferResponse(
-        model_name=model.name, model_version=str(model.version), id=request.id
-    )
-    response.parameters[MODEL_DIGEST].string_param = model.digest
-    for name, value in (extra or {}).items():
-        response.parameters[name].bool_param = value
-    # One that has no typed form makes the whole answer raw: it is one or the other.
-    is_raw = request.is_raw or any(output.datatype not in FIELDS for output in answer.outputs)
-    for output in answer.outputs:
-        _add_output(response, output, answer.placed.get(output.name), is_raw)
-    return response.SerializeToString()
-
-
-def raw_elements(values: Array, datatype: str) -> bytes:
-    """Return the raw form of an array."""
-    if datatype == BYTES:
-        return join_raw_bytes(values.ravel().tolist())
-    return values.astype(DTYPES[datatype], copy=False).tobytes()
 
 
 def requested_output(
@@ -260,7 +195,7 @@ def requested_output(
         raise Rejected(f"{what}: 1 to {CLASSES_MAX} classes can be asked for, not {count}")
     place = region_use(parameters, what)
     if place is not None:
-        _memory(memory, what).check(place)
+        memory_or_refuse(memory, what).check(place)
     return RequestedOutput(name, count, place, is_binary)
 
 
@@ -290,7 +225,7 @@ def in_region(
         NotFound: There is no such region.
         Rejected: It is smaller than the tensor.
     """
-    data = _memory(memory, f"input {name!r}").read(use)
+    data = memory_or_refuse(memory, f"input {name!r}").read(use)
     return InputTensor(name, datatype, shape, data.toreadonly())
 
 
@@ -312,70 +247,95 @@ def parameter_values(parameters: Mapping[str, InferParameter]) -> dict[str, obje
     return found
 
 
-def _input(
-    tensor: service_pb2.ModelInferRequest.InferInputTensor,
-    raw: Iterator[Buffer] | None,
-    memory: Memory | None,
-) -> InputTensor:
-    what = f"input {tensor.name!r}"
-    shape = tuple(tensor.shape)
-    use = region_use(parameter_values(tensor.parameters), what) if tensor.parameters else None
-    if (use is not None or raw is not None) and tensor.HasField("contents"):
-        raise Rejected(f"{what} has both contents and {'raw contents' if raw else 'a region'}")
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An input as a request's head has it: what it is, not yet what it holds."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    parameters: Parameters
+    typed: service_pb2.ModelInferRequest.InferInputTensor | None
+
+    @property
+    def is_placed(self) -> bool:
+        return REGION in self.parameters
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """A request but for its raw tensors."""
+
+    model: str
+    version: str
+    id: str
+    inputs: tuple[_Given, ...]
+    outputs: tuple[tuple[str, Parameters], ...]
+    parameters: Parameters
+    raw: tuple[bytes, ...]
+
+
+def _parsed(head: bytes) -> _Parsed:
+    message = service_pb2.ModelInferRequest.FromString(head)
+    return _Parsed(
+        message.model_name,
+        message.model_version,
+        message.id,
+        tuple(
+            _Given(
+                tensor.name,
+                tensor.datatype,
+                tuple(tensor.shape),
+                parameter_values(tensor.parameters),
+                tensor if tensor.HasField("contents") else None,
+            )
+            for tensor in message.inputs
+        ),
+        tuple((output.name, parameter_values(output.parameters)) for output in message.outputs),
+        parameter_values(message.parameters),
+        tuple(message.raw_input_contents),
+    )
+
+
+_repeated = lru_cache(HEADS_REMEMBERED)(_parsed)
+"""A client's requests mostly differ in their tensors alone: the rest is parsed once."""
+
+
+def _filled(given: _Given, raw: Iterator[Buffer] | None, memory: Memory | None) -> InputTensor:
+    name, datatype, shape = given.name, given.datatype, given.shape
+    use = region_use(given.parameters, f"input {name!r}") if given.parameters else None
+    if given.typed is not None and (use is not None or raw is not None):
+        beside = "raw contents" if raw else "a region"
+        raise Rejected(f"input {name!r} has both contents and {beside}")
     if use is not None:
-        return in_region(tensor.name, tensor.datatype, shape, use, memory)
+        return in_region(name, datatype, shape, use, memory)
     if raw is None:
-        return InputTensor(tensor.name, tensor.datatype, shape, _typed(tensor))
+        return InputTensor(name, datatype, shape, _typed(given))
     elements = next(raw, None)
     if elements is None:
-        raise Rejected(f"{what} has no raw_input_contents: one each is needed")
-    return InputTensor(tensor.name, tensor.datatype, shape, elements)
+        raise Rejected(f"input {name!r} has no raw_input_contents: one each is needed")
+    return InputTensor(name, datatype, shape, elements)
 
 
-def _typed(tensor: service_pb2.ModelInferRequest.InferInputTensor) -> Sequence[Any]:
-    name = FIELDS.get(tensor.datatype)
+def _typed(given: _Given) -> Sequence[Any]:
+    name = FIELDS.get(given.datatype)
     if name is None:
         known = ", ".join((*DTYPES, BYTES))
-        reason = "travels raw only" if tensor.datatype in DTYPES else f"is none of {known}"
-        raise Rejected(f"input {tensor.name!r}: datatype {tensor.datatype!r} {reason}")
-    found = [field.name for field, _ in tensor.contents.ListFields()]
+        reason = "travels raw only" if given.datatype in DTYPES else f"is none of {known}"
+        raise Rejected(f"input {given.name!r}: datatype {given.datatype!r} {reason}")
+    contents = InferTensorContents() if given.typed is None else given.typed.contents
+    found = [field.name for field, _ in contents.ListFields()]
     if found not in ([], [name]):
         raise Rejected(
-            f"input {tensor.name!r}: {tensor.datatype} elements belong into {name}, "
+            f"input {given.name!r}: {given.datatype} elements belong into {name}, "
             f"the request has {', '.join(found)}"
         )
-    elements: Sequence[Any] = getattr(tensor.contents, name)
+    elements: Sequence[Any] = getattr(contents, name)
     return elements
 
 
-def _place(output: OutputTensor, place: RegionUse, memory: Memory | None) -> RegionUse:
-    data = raw_elements(output.values, output.datatype)
-    _memory(memory, f"output {output.name!r}").write(place, data)
-    return RegionUse(place.region, len(data), place.offset)
-
-
-def _memory(memory: Memory | None, what: str) -> Memory:
+def memory_or_refuse(memory: Memory | None, what: str) -> Memory:
+    """Return a client's shared memory; Rejected where it has none."""
     if memory is None:
         raise Rejected(f"{what}: shared memory is not served here")
     return memory
-
-
-def _add_output(
-    response: service_pb2.ModelInferResponse,
-    output: OutputTensor,
-    placed: RegionUse | None,
-    is_raw: bool,
-) -> None:
-    values, datatype = output.values, output.datatype
-    tensor = response.outputs.add(name=output.name, datatype=datatype, shape=values.shape)
-    if placed is not None:
-        tensor.parameters[REGION].string_param = placed.region
-        tensor.parameters[REGION_SIZE].int64_param = placed.byte_size
-        if placed.offset:
-            tensor.parameters[REGION_OFFSET].int64_param = placed.offset
-        if is_raw:
-            response.raw_output_contents.append(b"")  # clients count them by the outputs
-    elif is_raw:
-        response.raw_output_contents.append(raw_elements(values, datatype))
-    else:
-        getattr(tensor.contents, FIELDS[datatype]).extend(values.ravel().tolist())

@@ -15,7 +15,7 @@ import orjson
 from google.protobuf.message import Message
 
 from loopline.errors import Rejected
-from services.inference.adapters import oip
+from services.inference.adapters import oip, oip_answers
 from services.inference.domain.answers import OutputTensor
 from services.inference.domain.tensors import BYTES, DTYPES, InputTensor
 
@@ -118,7 +118,7 @@ def decode_request(
     )
 
 
-def encode_answer(answer: oip.Answer) -> tuple[bytes, int]:
+def encode_answer(answer: oip_answers.Answer) -> tuple[bytes, int]:
     """Return the body of an answer, and how long its JSON is; 0 where all of it is JSON."""
     request, model = answer.request, answer.model
     wishes = {output.name: output.is_binary for output in request.wanted}
@@ -139,7 +139,7 @@ def encode_answer(answer: oip.Answer) -> tuple[bytes, int]:
             }
         # 16-bit floats have no JSON in the protocol: they go binary whatever was asked for.
         elif wishes.get(output.name, request.is_raw) or output.datatype in ("FP16", "BF16"):
-            raw = oip.raw_elements(output.values, output.datatype)
+            raw = oip_answers.raw_elements(output.values, output.datatype)
             told["parameters"] = {BINARY_SIZE: len(raw)}
             binary.append(raw)
         else:

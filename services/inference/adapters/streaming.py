@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from loopline.contracts.oip.v2 import service_pb2
 from loopline.errors import LooplineError, Transient
-from services.inference.adapters import oip
+from services.inference.adapters import oip, oip_answers
 from services.inference.adapters.calls import Call, reason_of
 from services.inference.adapters.data_plane import DataPlane, Ticket
 from services.inference.adapters.gate import Visitor
@@ -254,19 +254,10 @@ class _Stream:
 
 def _success(answer: bytes) -> bytes:
     """Return a ModelStreamInferResponse around the bytes of a ModelInferResponse."""
-    return _INFER_RESPONSE + _varint(len(answer)) + answer
+    return _INFER_RESPONSE + oip_answers.varint(len(answer)) + answer
 
 
 def _failure(request_id: str, reason: str) -> bytes:
     response = service_pb2.ModelStreamInferResponse(error_message=reason or "failed")
     response.infer_response.id = request_id
     return response.SerializeToString()
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

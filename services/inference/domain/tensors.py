@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ UInt8Batch = npt.NDArray[np.uint8]
 FloatBatch = npt.NDArray[np.float32]
 Buffer = bytes | memoryview
 
+SHAPES_REMEMBERED: Final = 1_024
 _SIZES_MAX: Final = 2**40
 _LENGTH: Final = struct.Struct("<I")
 BYTES, UINT8, FP32, INT64, BF16 = "BYTES", "UINT8", "FP32", "INT64", "BF16"
@@ -136,29 +138,32 @@ def array_of(tensor: InputTensor, spec: TensorSpec) -> Array:
     Raises:
         Rejected: Its datatype, shape or number of elements is not what the graph takes.
     """
-    if tensor.datatype != spec.datatype:
-        raise Rejected(
-            f"input {spec.name!r} has datatype {tensor.datatype or 'none'}: "
-            f"expected {spec.datatype}"
-        )
-    if not _fits(tensor.shape, spec.shape):
-        raise Rejected(
-            f"input {spec.name!r} has shape {list(tensor.shape)}: expected {_shown(spec.shape)}"
-        )
-    if prod(max(size, 1) for size in tensor.shape) > _SIZES_MAX:  # NumPy raises, even for 0 x 2**62
-        raise Rejected(f"input {spec.name!r} has shape {list(tensor.shape)}: that is too large")
+    size_bytes = _size_bytes(tensor.name, tensor.datatype, tensor.shape, spec)
     if spec.datatype == BYTES:
         return _byte_strings(tensor)
     dtype = DTYPES[spec.datatype]
     if isinstance(tensor.elements, Buffer):
-        expected = prod(tensor.shape) * dtype.itemsize
-        if len(tensor.elements) != expected:
+        if len(tensor.elements) != size_bytes:
             raise Rejected(
                 f"input {spec.name!r} has {len(tensor.elements)} bytes, its shape "
-                f"{list(tensor.shape)} of {spec.datatype} takes {expected}"
+                f"{list(tensor.shape)} of {spec.datatype} takes {size_bytes}"
             )
         return np.frombuffer(tensor.elements, dtype).reshape(tensor.shape)
     return _typed(tensor, dtype)
+
+
+@lru_cache(SHAPES_REMEMBERED)
+def _size_bytes(name: str, datatype: str, shape: tuple[int, ...], spec: TensorSpec) -> int:
+    """Return how many bytes a tensor takes, 0 for text; Rejected as `array_of`."""
+    if datatype != spec.datatype:
+        raise Rejected(
+            f"input {name!r} has datatype {datatype or 'none'}: expected {spec.datatype}"
+        )
+    if not _fits(shape, spec.shape):
+        raise Rejected(f"input {name!r} has shape {list(shape)}: expected {_shown(spec.shape)}")
+    if prod(max(size, 1) for size in shape) > _SIZES_MAX:  # NumPy raises, even for 0 x 2**62
+        raise Rejected(f"input {name!r} has shape {list(shape)}: that is too large")
+    return 0 if datatype == BYTES else prod(shape) * DTYPES[datatype].itemsize
 
 
 def split_raw_bytes(data: Buffer, count: int, name: str = INPUT) -> tuple[bytes, ...]:
