@@ -18,6 +18,7 @@ from loopline.errors import Cancelled, LooplineError, Rejected, Transient
 from loopline.runtime.processing import Delivery, describe
 from loopline.runtime.service import Service
 from loopline.store.datasets import Datasets
+from services.trainer.adapters import results
 from services.trainer.adapters.asset_cache import AssetCache
 from services.trainer.adapters.checkpoints import RunCheckpoints, RunFolders
 from services.trainer.adapters.files import write_whole
@@ -150,7 +151,11 @@ class Attendance:
         finish: Callable[[Made], Awaitable[T]],
     ) -> T:
         await self._service.bus.report(training.running(checkpoints=checkpoints.stored))
-        trained = await self._train(training, process, checkpoints)
+        folder = self.folders.folder(training.run.id)
+        trained = await asyncio.to_thread(results.noted, folder)
+        if trained is None:
+            trained = await self._train(training, process, checkpoints)
+            await asyncio.to_thread(results.note, folder, trained)
         return await finish(await asyncio.to_thread(_made, training, trained))
 
     async def _train(

@@ -115,11 +115,21 @@ async def failure(workshop: Workshop, what: TrainModel, attempt: int = 1) -> Loo
     return failed.value
 
 
+async def _unreachable(*_: object, **__: object) -> None:
+    raise Transient("the bus does not answer")
+
+
 async def test_a_command_becomes_a_model_version_with_its_whole_provenance(
-    workshop: Workshop, small_catalogue: list[Product]
+    workshop: Workshop, small_catalogue: list[Product], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = await workshop.dataset(small_catalogue)
-    await workshop.service.on_train_model(command(), delivery())
+    # Who dies as it is committed has nothing to train a second time.
+    with monkeypatch.context() as broken:
+        broken.setattr(workshop.service.log, "commit", _unreachable)
+        assert isinstance(await failure(workshop, command()), Transient)
+    with monkeypatch.context() as watched:
+        watched.setattr(TrainingProcess, "train", _unreachable)
+        await workshop.service.on_train_model(command(), delivery(attempt=2))
     model = await workshop.head()
     message, run = model.message, model.commit.run
 
@@ -161,7 +171,7 @@ async def test_a_command_becomes_a_model_version_with_its_whole_provenance(
 
     # The same command again finds its work done.
     count = len(workshop.reports())
-    await workshop.service.on_train_model(command(), delivery(attempt=2))
+    await workshop.service.on_train_model(command(), delivery(attempt=3))
     assert (await workshop.head()).ref.version == 1
     [again] = workshop.reports()[count:]
     assert again.state == RunState.RUN_STATE_COMPLETED
