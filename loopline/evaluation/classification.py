@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from loopline.errors import Rejected
-from loopline.evaluation import figures
+from loopline.evaluation import cells, figures
 from loopline.evaluation.figures import FloatArray, IntArray, mean, ratios
 from loopline.evaluation.findings import Findings
 from loopline.evaluation.images import ImageFacts, Indices, facts_or_blank, slices
@@ -64,6 +64,10 @@ def evaluate_classification(
     _check(probabilities, targets, classes)
     work = _Work(np.asarray(probabilities, np.float64), targets, tuple(classes))
     facts = facts_or_blank(images, len(targets))
+    assets = tuple(image.asset for image in facts)
+    outcomes = ClassificationOutcomes(
+        assets, targets, work.predicted, work.rank_of_truth, len(work.classes)
+    )
     metrics = work.metrics()
     report = Report(
         task="classification",
@@ -76,15 +80,12 @@ def evaluate_classification(
             labels=work.classes,
             counts=tuple(map(tuple, work.confusion.tolist())),
             unit="images",
+            images=cells.named(outcomes.confused(), work.classes, assets),
         ),
         curves=work.curves(),
         calibration=work.calibration(),
         worst=work.worst(facts) if images else (),
         slices=slices(facts, work.of_some),
-    )
-    assets = tuple(image.asset for image in facts)
-    outcomes = ClassificationOutcomes(
-        assets, targets, work.predicted, work.rank_of_truth, len(work.classes)
     )
     return Findings(report, outcomes)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from loopline.evaluation import cells
 from loopline.evaluation.boxes import Flat, IntArray, Pairs
+from loopline.evaluation.cells import Cells
 from loopline.evaluation.figures import BoolArray
 from loopline.evaluation.matching import interpolated_precision
 from loopline.evaluation.report import ErrorKind
@@ -173,10 +174,8 @@ class Ledger:
         return float(np.mean(found)) if found else 0.0
 
 
-def confusion_with_background(
-    predicted: Flat, truth: Flat, pairs: Pairs, classes: int, sure: BoolArray
-) -> npt.NDArray[np.int64]:
-    """Return `(K + 1, K + 1)` counts: row the truth, column the prediction, last the background.
+def confused(predicted: Flat, truth: Flat, pairs: Pairs, classes: int, sure: BoolArray) -> Cells:
+    """Return what was taken for what on each image; label K is the background.
 
     Boxes are paired whatever their class, the nearest first, each once, from IoU .5 on; so a box in
     the right place with the wrong name is off the diagonal, not twice with the background.
@@ -189,15 +188,17 @@ def confusion_with_background(
         sure: `(M,)` predictions that are sure enough.
     """
     p, t = paired(predicted, truth, pairs.taken(sure[pairs.predicted] & (pairs.iou >= NEAR)))
-    counts = np.zeros((classes + 1, classes + 1), np.int64)
-    np.add.at(counts, (truth.label[t], predicted.label[p]), 1)
     left_p = sure.copy()
     left_p[p] = False
     left_t = np.ones(len(truth), bool)
     left_t[t] = False
-    counts[classes, :classes] = np.bincount(predicted.label[left_p], minlength=classes)
-    counts[:classes, classes] = np.bincount(truth.label[left_t], minlength=classes)
-    return counts
+    nothing_p = np.full(int(left_p.sum()), classes)
+    nothing_t = np.full(int(left_t.sum()), classes)
+    return cells.counted(
+        np.concatenate([truth.image[t], predicted.image[left_p], truth.image[left_t]]),
+        np.concatenate([truth.label[t], nothing_p, truth.label[left_t]]),
+        np.concatenate([predicted.label[p], predicted.label[left_p], nothing_t]),
+    )
 
 
 def paired(predicted: Flat, truth: Flat, pairs: Pairs) -> tuple[IntArray, IntArray]:

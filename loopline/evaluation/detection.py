@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 
 from loopline.errors import Rejected
-from loopline.evaluation import confusions, figures, matching
+from loopline.evaluation import cells, confusions, figures, matching
 from loopline.evaluation.boxes import Boxes, Flat, IntArray, Pairs, flatten, overlapping
+from loopline.evaluation.cells import Cells
 from loopline.evaluation.figures import BoolArray, FloatArray, ratios
 from loopline.evaluation.findings import Findings
 from loopline.evaluation.images import ImageFacts, Indices, facts_or_blank, slices
@@ -74,7 +75,7 @@ def evaluate_detection(
         metrics=metrics | work.class_metrics(),
         headline=tuple(name for name in HEADLINE if name in metrics),
         per_class=work.per_class(),
-        confusion=work.confusion(),
+        confusion=work.confusion(facts),
         curves=work.curves(),
         calibration=figures.calibration(work.predicted.score, work.right),
         errors=work.error_breakdown(),
@@ -189,15 +190,20 @@ class _Work:
             found.append(ClassFigures(class_name=name, count=count, metrics=metrics))
         return tuple(found)
 
-    def confusion(self) -> Confusion:
-        counts = confusions.confusion_with_background(
+    @cached_property
+    def cells(self) -> Cells:
+        return confusions.confused(
             self.predicted, self.truth, self.pairs, len(self.classes), self.sure
         )
+
+    def confusion(self, images: Sequence[ImageFacts]) -> Confusion:
+        labels = (*self.classes, BACKGROUND)
         return Confusion(
-            labels=(*self.classes, BACKGROUND),
-            counts=tuple(map(tuple, counts.tolist())),
+            labels=labels,
+            counts=tuple(map(tuple, cells.matrix(self.cells, len(labels)).tolist())),
             unit="boxes",
             confidence=self.best[0],
+            images=cells.named(self.cells, labels, [image.asset for image in images]),
         )
 
     def curves(self) -> tuple[Curve, ...]:
@@ -312,6 +318,7 @@ class _Work:
             self.predicted.score[order],
             np.asarray(self.matches.hits.T[order]),
             positives,
+            self.cells,
         )
 
 

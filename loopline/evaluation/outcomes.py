@@ -16,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from loopline.errors import Rejected
+from loopline.evaluation import cells
+from loopline.evaluation.cells import Cells
 from loopline.evaluation.figures import FloatArray, IntArray, ratios
 from loopline.evaluation.matching import THRESHOLDS, interpolated_precision
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _CELLS_AT_ONCE: Final = 4_000_000  # numbers in one array while resampling
 
 
@@ -45,6 +47,14 @@ class Outcomes(ABC):
     @abstractmethod
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays to keep."""
+
+    @abstractmethod
+    def confused(self) -> Cells:
+        """Return what was taken for what on each image, as the report's matrix counts it."""
+
+    def in_cell(self, truth: int, predicted: int) -> tuple[str, ...]:
+        """Return the images of a cell of that matrix, those that count most in it first."""
+        return tuple(self.images[i] for i in cells.images_of(self.confused(), truth, predicted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,10 @@ class ClassificationOutcomes(Outcomes):
             self.classes,
         )
 
+    def confused(self) -> Cells:
+        """See `Outcomes`."""
+        return cells.counted(np.arange(len(self.assets)), self.targets, self.predicted)
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """See `Outcomes`."""
         return {
@@ -124,6 +138,7 @@ class DetectionOutcomes(Outcomes):
         score: `(M,)` its confidence; the surest first.
         found: `(M, T)` whether it is right at each of COCO's thresholds.
         positives: `(N, K)` objects of each class.
+        cells: What was taken for what where F1 is best; label K is the background.
     """
 
     task: ClassVar[str] = "detection"
@@ -133,6 +148,7 @@ class DetectionOutcomes(Outcomes):
     score: FloatArray
     found: npt.NDArray[np.bool_]
     positives: IntArray
+    cells: Cells
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -177,7 +193,12 @@ class DetectionOutcomes(Outcomes):
             self.score[kept],
             self.found[kept],
             self.positives[places],
+            cells.taken(self.cells, places, len(self.assets)),
         )
+
+    def confused(self) -> Cells:
+        """See `Outcomes`."""
+        return self.cells
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """See `Outcomes`."""
@@ -187,6 +208,7 @@ class DetectionOutcomes(Outcomes):
             "score": self.score.astype(np.float32),
             "found": self.found,
             "positives": self.positives.astype(np.int32),
+            "cells": self.cells.astype(np.int32),
         }
 
 
@@ -201,6 +223,7 @@ class SegmentationOutcomes(Outcomes):
         predicted: `(N, K + 1)` pixels of the prediction.
         edges: `(N, K, 4)` boundary pixels: predicted and near the truth's, predicted, of the truth
             and near the predicted, of the truth.
+        cells: Pixels that were taken for what; label K is the background.
     """
 
     task: ClassVar[str] = "segmentation"
@@ -209,6 +232,7 @@ class SegmentationOutcomes(Outcomes):
     truth: IntArray
     predicted: IntArray
     edges: IntArray
+    cells: Cells
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -240,7 +264,12 @@ class SegmentationOutcomes(Outcomes):
             self.truth[places],
             self.predicted[places],
             self.edges[places],
+            cells.taken(self.cells, places, len(self.assets)),
         )
+
+    def confused(self) -> Cells:
+        """See `Outcomes`."""
+        return self.cells
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """See `Outcomes`."""
@@ -249,6 +278,7 @@ class SegmentationOutcomes(Outcomes):
             "truth": self.truth,
             "predicted": self.predicted,
             "edges": self.edges,
+            "cells": self.cells,
         }
 
 

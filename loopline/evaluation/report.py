@@ -16,6 +16,8 @@ BACKGROUND: Final = "background"  # the last row and column of a detector's conf
 CURVE_POINTS_MAX: Final = 101
 WORST_MAX: Final = 24
 SLICES_MAX: Final = 64
+CELLS_NAMED_MAX: Final = 64  # of a confusion matrix, those whose images a report names
+CELL_IMAGES_MAX: Final = 12
 SHAPES_SHOWN_MAX: Final = 100  # of one image among the worst
 DIGITS: Final = 6
 COMPARED_MIN: Final = 30
@@ -39,7 +41,7 @@ class ClassFigures(Part):
         count: How often it is there: images, boxes, or pixels for segmentation.
         metrics: Classification: precision, recall, f1, auc. Detection: ap, ap50, ap75, precision,
             recall, f1 and confidence, the last four where F1 is best. Segmentation: iou, dice,
-            precision, recall, boundary_f1.
+            precision, recall, boundary_f1, and f1 and confidence where F1 is best.
     """
 
     class_name: str
@@ -47,20 +49,36 @@ class ClassFigures(Part):
     metrics: dict[str, Figure]
 
 
+class CellImages(Part):
+    """Images of a cell of a confusion matrix, those that count most in it first.
+
+    Attributes:
+        truth: The row.
+        predicted: The column.
+        assets: sha256 of the image files.
+    """
+
+    truth: str
+    predicted: str
+    assets: tuple[str, ...]
+
+
 class Confusion(Part):
     """What was taken for what.
 
     Attributes:
-        labels: Of rows and columns; a detector's end with "background".
+        labels: Of rows and columns; those of boxes and pixels end with "background".
         counts: A row for each true label, a column for each predicted one.
         unit: What is counted.
         confidence: For boxes: only predictions at least so sure are counted; 0 for the others.
+        images: Some of those of the fullest cells off the diagonal; the outcomes have all.
     """
 
     labels: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     unit: Literal["images", "boxes", "pixels"]
     confidence: Figure = 0.0
+    images: tuple[CellImages, ...] = ()
 
 
 class Curve(Part):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import cv2
@@ -17,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from loopline.errors import Rejected
-from loopline.evaluation import figures
-from loopline.evaluation.figures import CALIBRATION_BINS, FloatArray, ratios
+from loopline.evaluation import cells, figures
+from loopline.evaluation.figures import CALIBRATION_BINS, FloatArray, IntArray, ratios
 from loopline.evaluation.findings import Findings
 from loopline.evaluation.images import ImageFacts, Indices, slices
 from loopline.evaluation.outcomes import SegmentationOutcomes
@@ -28,6 +29,7 @@ from loopline.evaluation.report import (
     Calibration,
     ClassFigures,
     Confusion,
+    Curve,
     ImageView,
     Report,
     ShapeView,
@@ -39,7 +41,55 @@ Labels = npt.NDArray[np.uint8]
 HEADLINE: Final = ("mean_iou", "mean_dice", "boundary_f1", "pixel_accuracy")
 UNKNOWN: Final = 255  # a pixel of the truth of which nothing is known: not counted
 BOUNDARY_SHARE: Final = 0.0075  # of the diagonal
+CONFIDENCES: Final = 1000  # thresholds that are told apart
+CURVE_CLASSES_MAX: Final = 32
 _NEIGHBOURS: Final = np.ones((3, 3), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    """What a threshold on the confidence of pixels gives, the highest first.
+
+    Args:
+        confidence: `(T,)` the threshold.
+        precision: `(T,)` of the pixels that are at least so sure.
+        recall: `(T,)`.
+        f1: `(T,)`.
+    """
+
+    confidence: FloatArray
+    precision: FloatArray
+    recall: FloatArray
+    f1: FloatArray
+
+    @classmethod
+    def of(cls, counts: IntArray, there: int) -> _Sweep:
+        """Count from `(2, CONFIDENCES)`: pixels at each confidence, and those that are right."""
+        said, right = counts
+        kept = np.flatnonzero(said)[::-1]
+        total, hits = np.cumsum(said[kept]), np.cumsum(right[kept])
+        f1 = ratios(2 * hits, total + there)
+        return cls(kept / CONFIDENCES, ratios(hits, total), ratios(hits, there), f1)
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The confidence where F1 is best, and F1 there."""
+        if not len(self.f1) or not self.f1.max():
+            return {"confidence": 0.5, "f1": 0.0}
+        place = int(self.f1.argmax())
+        return {"confidence": float(self.confidence[place]), "f1": float(self.f1[place])}
+
+    def curves(self, name: str) -> tuple[Curve, ...]:
+        """Return precision by recall and F1 by confidence."""
+        if not len(self.f1):
+            return ()
+        recall, precision = figures.sampled(self.recall, self.precision)
+        confidence, f1 = figures.sampled(self.confidence[::-1], self.f1[::-1])
+        area = figures.average_precision(self.recall, self.precision)
+        return (
+            Curve(kind="precision_recall", name=name, x=recall, y=precision, area=area),
+            Curve(kind="f1_confidence", name=name, x=confidence, y=f1),
+        )
 
 
 class SegmentationTally:
@@ -55,6 +105,7 @@ class SegmentationTally:
         self._confusions: list[npt.NDArray[np.int64]] = []
         self._edges: list[npt.NDArray[np.int64]] = []
         self._bins = np.zeros((3, CALIBRATION_BINS))
+        self._by_confidence = np.zeros((len(self._classes), 2, CONFIDENCES), np.int64)
         self._worst: list[tuple[float, int, ImageView]] = []
 
     def add(
@@ -90,6 +141,7 @@ class SegmentationTally:
         self._images.append(image or ImageFacts())
         if confidence is not None:
             self._calibrate(confidence[known], (predicted == truth)[known])
+            self._rank(confidence[known], predicted[known], (predicted == truth)[known])
         if image is not None:
             self._consider(image, confusion, predicted, truth)
 
@@ -99,12 +151,15 @@ class SegmentationTally:
         Metrics mean_iou and mean_dice (over the classes that are there or were predicted, the
         background left out), boundary_f1, pixel_accuracy, background_iou, calibration_error (of
         pixels, where confidences were given), and iou, dice, precision, recall and boundary_f1 of
-        each class ("iou:<class>"). Without images all are 0.
+        each class ("iou:<class>"). Where confidences were given also confidence, of all classes
+        ("confidence") and of each ("confidence:<class>"): pixels that are less sure had better be
+        background, F1 is best there ("f1"). Without images all are 0.
         """
         outcomes = self._outcomes()
-        per_class = self._per_class(outcomes)
+        sweeps = self._sweeps(outcomes)
+        per_class = self._per_class(outcomes, sweeps)
         calibration = self._calibration()
-        metrics = self._metrics(outcomes)
+        metrics = self._metrics(outcomes) | (sweeps[""].best if sweeps else {})
         if calibration is not None:
             metrics["calibration_error"] = calibration.error
         for one in per_class:
@@ -121,7 +176,8 @@ class SegmentationTally:
             metrics=metrics,
             headline=HEADLINE,
             per_class=per_class,
-            confusion=self._confusion(),
+            confusion=self._confusion(outcomes),
+            curves=self._curves(sweeps),
             calibration=calibration,
             worst=tuple(view for _, _, view in sorted(self._worst, key=lambda w: (-w[0], -w[1]))),
             slices=slices(self._images, of_some),
@@ -131,12 +187,14 @@ class SegmentationTally:
     def _outcomes(self) -> SegmentationOutcomes:
         count = len(self._classes) + 1
         confusions = np.asarray(self._confusions, np.int64).reshape(-1, count, count)
+        order = _background_last(count)
         return SegmentationOutcomes(
             assets=tuple(image.asset for image in self._images),
             both=np.diagonal(confusions, axis1=1, axis2=2).copy(),
             truth=confusions.sum(axis=2),
             predicted=confusions.sum(axis=1),
             edges=np.asarray(self._edges, np.int64).reshape(-1, count - 1, 4),
+            cells=cells.of_matrices(confusions[:, order][:, :, order]),
         )
 
     def _metrics(self, outcomes: SegmentationOutcomes) -> dict[str, float]:
@@ -146,7 +204,9 @@ class SegmentationTally:
         found["background_iou"] = float(ratios(both[0], union[0] - both[0]))
         return found
 
-    def _per_class(self, outcomes: SegmentationOutcomes) -> tuple[ClassFigures, ...]:
+    def _per_class(
+        self, outcomes: SegmentationOutcomes, sweeps: dict[str, _Sweep]
+    ) -> tuple[ClassFigures, ...]:
         both = outcomes.both.sum(axis=0)[1:]
         truth, said = outcomes.truth.sum(axis=0)[1:], outcomes.predicted.sum(axis=0)[1:]
         edges = outcomes.edges.sum(axis=0)
@@ -162,20 +222,46 @@ class SegmentationTally:
             ClassFigures(
                 class_name=name,
                 count=int(truth[index]),
-                metrics={column: float(values[index]) for column, values in columns.items()},
+                metrics={column: float(values[index]) for column, values in columns.items()}
+                | (sweeps[name].best if name in sweeps else {}),
             )
             for index, name in enumerate(self._classes)
         )
 
-    def _confusion(self) -> Confusion:
-        count = len(self._classes) + 1
-        counts = np.asarray(self._confusions, np.int64).reshape(-1, count, count).sum(axis=0)
-        order = [*range(1, count), 0]  # the background last, as a detector's
+    def _confusion(self, outcomes: SegmentationOutcomes) -> Confusion:
+        labels = (*self._classes, BACKGROUND)
         return Confusion(
-            labels=(*self._classes, BACKGROUND),
-            counts=tuple(map(tuple, counts[np.ix_(order, order)].tolist())),
+            labels=labels,
+            counts=tuple(map(tuple, cells.matrix(outcomes.cells, len(labels)).tolist())),
             unit="pixels",
+            images=cells.named(outcomes.cells, labels, outcomes.assets),
         )
+
+    def _rank(
+        self, confidence: FloatArray, predicted: Labels, right: npt.NDArray[np.bool_]
+    ) -> None:
+        """Count the pixels of each class by confidence: those that were said, and are right."""
+        step = np.clip((confidence * CONFIDENCES).astype(np.int64), 0, CONFIDENCES - 1)
+        for index in range(len(self._classes)):
+            said = predicted == index + 1
+            for row, which in enumerate((said, said & right)):
+                self._by_confidence[index, row] += np.bincount(step[which], minlength=CONFIDENCES)
+
+    def _sweeps(self, outcomes: SegmentationOutcomes) -> dict[str, _Sweep]:
+        """Return the sweep of all classes together ("") and of each that is there."""
+        there = outcomes.truth.sum(axis=0)[1:]
+        if not self._by_confidence.any():
+            return {}
+        found = {"": _Sweep.of(self._by_confidence.sum(axis=0), int(there.sum()))}
+        for index, name in enumerate(self._classes):
+            if there[index]:
+                found[name] = _Sweep.of(self._by_confidence[index], int(there[index]))
+        return found
+
+    def _curves(self, sweeps: dict[str, _Sweep]) -> tuple[Curve, ...]:
+        """Return precision by recall and F1 by confidence, of all and of the first classes."""
+        shown = list(sweeps.items())[: CURVE_CLASSES_MAX + 1]
+        return tuple(curve for name, sweep in shown for curve in sweep.curves(name or "all"))
 
     def _boundaries(self, predicted: Labels, truth: Labels) -> npt.NDArray[np.int64]:
         """Return `(K, 4)` boundary pixels; see `SegmentationOutcomes.edges`."""
@@ -236,6 +322,11 @@ class SegmentationTally:
             for index, name in enumerate(self._classes)
             if (labels == index + 1).any()
         )
+
+
+def _background_last(labels: int) -> list[int]:
+    """Return the order of labels that a detector's matrix has, too."""
+    return [*range(1, labels), 0]
 
 
 def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -58,14 +58,18 @@ class Reports:
     ) -> tuple[list[ImageView], bool]:
         """Return the images of a cell of the confusion matrix, the worst first.
 
-        Also whether these are all of them: of boxes and masks only the worst are known.
+        Also whether these are all of them: where outcomes were not kept only the worst are known.
         """
         report = await self.report(evaluation.report_digest)
-        worst = [view for view in report.worst if _is_in_cell(view, truth, predicted)]
-        assets = _assets(await self._outcomes(evaluation), report.classes, truth, predicted)
-        known = {view.asset for view in worst}
-        others = [_view(a, truth, predicted) for a in assets or () if a not in known]
-        return [*worst, *others], assets is not None
+        labels = report.confusion.labels if report.confusion else report.classes
+        assets = _assets(await self._outcomes(evaluation), labels, truth, predicted)
+        if assets is None:
+            return [view for view in report.worst if _is_in_cell(view, truth, predicted)], False
+        known = {view.asset: view for view in report.worst}
+        worst = [known[asset] for asset in assets if asset in known]
+        is_named = report.task == "classification"  # of boxes and masks only the worst are drawn
+        others = [_view(a, truth, predicted, is_named) for a in assets if a not in known]
+        return [*worst, *others], True
 
     async def comparison(self, a: Evaluation, b: Evaluation) -> Comparison | None:
         """Return how sure the differences of two evaluations are; None if nothing tells."""
@@ -95,22 +99,20 @@ class Reports:
 
 
 def _assets(
-    outcomes: Outcomes | None, classes: Sequence[str], truth: str, predicted: str
+    outcomes: Outcomes | None, labels: Sequence[str], truth: str, predicted: str
 ) -> list[str] | None:
-    """Return the images of a cell, by asset; None if what was found does not tell them."""
-    from loopline.evaluation.outcomes import ClassificationOutcomes
-
-    if not isinstance(outcomes, ClassificationOutcomes):
+    """Return the images of a cell, by asset; None if what was found was not kept."""
+    if outcomes is None:
         return None
-    if truth not in classes or predicted not in classes:
+    if truth not in labels or predicted not in labels:
         return []
-    pair = (classes.index(truth), classes.index(predicted))
-    here = (outcomes.targets == pair[0]) & (outcomes.predicted == pair[1])
-    return sorted(outcomes.assets[place] for place in here.nonzero()[0])
+    return list(outcomes.in_cell(labels.index(truth), labels.index(predicted)))
 
 
-def _view(asset: str, truth: str, predicted: str) -> ImageView:
+def _view(asset: str, truth: str, predicted: str, is_named: bool) -> ImageView:
     """Return an image of a cell that is not among the worst."""
+    if not is_named:
+        return ImageView(asset=asset, width_px=0, height_px=0, badness=0.0, reason="")
     verdict: Literal["right", "wrong"] = "right" if truth == predicted else "wrong"
     return ImageView(
         asset=asset, width_px=0, height_px=0, badness=0.0, reason="",

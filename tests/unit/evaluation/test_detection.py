@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from loopline.errors import Rejected
+from loopline.evaluation import outcomes
 from loopline.evaluation.boxes import Boxes
 from loopline.evaluation.detection import evaluate_detection
 from loopline.evaluation.images import ImageFacts
@@ -129,6 +130,26 @@ def test_what_is_missed_and_what_is_invented_stands_beside_the_background() -> N
     )
     assert report.confusion is not None
     assert report.confusion.counts == ((1, 1, 0), (0, 0, 1), (0, 1, 0))
+
+
+def test_images_of_a_cell_are_named_those_with_most_of_it_first() -> None:
+    here, there = [0.0, 0.0, 10.0, 10.0], [30.0, 0.0, 40.0, 10.0]
+    truth = [Boxes(np.array([here, there]), np.array([0, 0])) for _ in range(3)]
+    said = [
+        Boxes(np.array([here, there]), np.array(labels), np.array([0.9, 0.8]))
+        for labels in ([0, 0], [0, 1], [1, 1])
+    ]
+    facts = [ImageFacts(asset, 50, 50) for asset in ("right", "half", "wrong")]
+    findings = evaluate_detection(said, truth, ["class0", "class1"], facts)
+    kept = outcomes.from_bytes(outcomes.to_bytes(findings.outcomes))
+    assert kept.in_cell(0, 1) == ("wrong", "half")
+    assert kept.in_cell(0, 0) == ("right", "half")
+    assert kept.in_cell(0, 2) == ()
+    assert kept.taken(np.array([1, 0])).in_cell(0, 0) == ("right", "half")
+    assert findings.report.confusion is not None
+    assert [(c.truth, c.predicted, c.assets) for c in findings.report.confusion.images] == [
+        ("class0", "class1", ("wrong", "half"))
+    ]
 
 
 @pytest.mark.parametrize(

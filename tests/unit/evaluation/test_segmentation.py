@@ -93,6 +93,57 @@ def test_the_confidence_of_pixels_is_compared_with_what_is_right() -> None:
     assert calibration.error == pytest.approx(0.2)
 
 
+def test_precision_by_recall_is_that_of_scikit_learn() -> None:
+    """A pixel's score for a class is its confidence where the class is said, and else none."""
+    random = np.random.default_rng(3)
+    maps = worlds.label_maps(random, 6, 2)
+    tally = SegmentationTally(CLASSES[:2])
+    scores: list[list[np.ndarray]] = [[], []]
+    for predicted, truth in maps:
+        confidence = random.integers(1, 100, predicted.shape) / 100 + 0.005
+        tally.add(predicted, truth, confidence)
+        for index in (0, 1):
+            scores[index].append(np.where(predicted == index + 1, confidence, 0).ravel())
+    report = tally.finish().report
+    true = np.concatenate([truth.ravel() for _, truth in maps])
+    for index, name in enumerate(CLASSES[:2]):
+        score = np.concatenate(scores[index])
+        precision, recall, steps = reference.precision_recall_curve(true == index + 1, score)
+        said = steps > 0
+        f1 = 2 * precision[:-1] * recall[:-1] / np.maximum(precision[:-1] + recall[:-1], 1e-9)
+        best = report.per_class[index].metrics
+        assert best["f1"] == pytest.approx(f1[said].max())
+        assert best["confidence"] == pytest.approx(steps[said][f1[said].argmax()], abs=0.006)
+        [curve] = [c for c in report.curves if (c.name, c.kind) == (name, "precision_recall")]
+        assert np.interp(curve.x, recall[:-1][said][::-1], precision[:-1][said][::-1]) == (
+            pytest.approx(np.asarray(curve.y), abs=1e-5)
+        )
+    assert [c.name for c in report.curves[:2]] == ["all", "all"]
+
+
+def test_masks_without_confidences_have_no_curves() -> None:
+    tally = SegmentationTally(["a"])
+    tally.add(square(40, 120), square(40, 120))
+    report = tally.finish().report
+    assert report.curves == ()
+    assert "confidence" not in report.metrics
+
+
+def test_images_of_a_cell_are_named_the_worst_of_it_first() -> None:
+    tally = SegmentationTally(["a", "b"])
+    for asset, wrong in (("right", 0), ("some", 5), ("most", 50)):
+        said = np.ones((10, 10), np.uint8)
+        said.flat[:wrong] = 2
+        tally.add(said, np.ones((10, 10), np.uint8), None, ImageFacts(asset, 10, 10))
+    findings = tally.finish()
+    assert findings.outcomes.in_cell(0, 1) == ("most", "some")
+    assert findings.outcomes.in_cell(0, 0) == ("right", "some", "most")
+    assert findings.report.confusion is not None
+    assert [(c.truth, c.predicted, c.assets) for c in findings.report.confusion.images] == [
+        ("a", "b", ("most", "some"))
+    ]
+
+
 def test_the_worst_images_show_both_masks() -> None:
     maps = worlds.label_maps(np.random.default_rng(1), 40, 2)
     tally = SegmentationTally(CLASSES[:2])

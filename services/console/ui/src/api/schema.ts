@@ -1436,6 +1436,23 @@ export interface components {
             share: number;
         };
         /**
+         * CellImages
+         * @description Images of a cell of a confusion matrix, those that count most in it first.
+         *
+         *     Attributes:
+         *         truth: The row.
+         *         predicted: The column.
+         *         assets: sha256 of the image files.
+         */
+        CellImages: {
+            /** Assets */
+            assets: string[];
+            /** Predicted */
+            predicted: string;
+            /** Truth */
+            truth: string;
+        };
+        /**
          * CellOut
          * @description The images of one cell of a confusion matrix, the worst first.
          */
@@ -1478,7 +1495,7 @@ export interface components {
          *         count: How often it is there: images, boxes, or pixels for segmentation.
          *         metrics: Classification: precision, recall, f1, auc. Detection: ap, ap50, ap75, precision,
          *             recall, f1 and confidence, the last four where F1 is best. Segmentation: iou, dice,
-         *             precision, recall, boundary_f1.
+         *             precision, recall, boundary_f1, and f1 and confidence where F1 is best.
          */
         ClassFigures: {
             /** Class Name */
@@ -1570,10 +1587,11 @@ export interface components {
          * @description What was taken for what.
          *
          *     Attributes:
-         *         labels: Of rows and columns; a detector's end with "background".
+         *         labels: Of rows and columns; those of boxes and pixels end with "background".
          *         counts: A row for each true label, a column for each predicted one.
          *         unit: What is counted.
          *         confidence: For boxes: only predictions at least so sure are counted; 0 for the others.
+         *         images: Some of those of the fullest cells off the diagonal; the outcomes have all.
          */
         Confusion: {
             /**
@@ -1583,6 +1601,11 @@ export interface components {
             confidence: number;
             /** Counts */
             counts: number[][];
+            /**
+             * Images
+             * @default []
+             */
+            images: components["schemas"]["CellImages"][];
             /** Labels */
             labels: string[];
             /**

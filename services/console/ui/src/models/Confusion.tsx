@@ -12,10 +12,9 @@ export function Confusion({
   onOpen,
 }: {
   confusion: Counts;
-  onOpen: (truth: string, predicted: string, count: number) => void;
+  onOpen: (truth: string, predicted: string) => void;
 }) {
   const { labels, counts } = confusion;
-  const opens = confusion.unit !== "pixels";
   const columns = `minmax(64px, max-content) repeat(${labels.length}, minmax(18px, 1fr))`;
   return (
     <div
@@ -49,8 +48,8 @@ export function Confusion({
                   style={{ "--share": count ? Math.max(0.05, share) : 0 } as React.CSSProperties}
                   title={said}
                   aria-label={said}
-                  disabled={!opens || count === 0}
-                  onClick={() => onOpen(truth, predicted, count)}
+                  disabled={count === 0}
+                  onClick={() => onOpen(truth, predicted)}
                 >
                   {labels.length <= NUMBERS_MAX && count > 0 ? count : ""}
                 </button>

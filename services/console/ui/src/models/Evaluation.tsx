@@ -36,7 +36,7 @@ export function Evaluation({
     staleTime: Number.POSITIVE_INFINITY,
   });
   const colourOf = useMemo(() => colours(version.classes), [version.classes]);
-  const [cell, setCell] = useState<[truth: string, predicted: string, count: number] | null>(null);
+  const [cell, setCell] = useState<[truth: string, predicted: string] | null>(null);
   if (found.isError) return <Failure what="This evaluation cannot be shown" error={found.error} />;
   if (!found.data) return <Loading what="Reading the evaluation…" />;
   const { report } = found.data;
@@ -54,9 +54,8 @@ export function Evaluation({
             <header>
               <h2>What was taken for what</h2>
               <span className="faint">
-                {report.confusion.unit === "images"
-                  ? "click a cell for its images"
-                  : `counted in ${report.confusion.unit}`}
+                {report.confusion.unit !== "images" && `counted in ${report.confusion.unit}; `}
+                click a cell for its images
               </span>
             </header>
             <div className="panel-body">
@@ -76,7 +75,6 @@ export function Evaluation({
           base={base}
           truth={cell[0]}
           predicted={cell[1]}
-          count={cell[2]}
           dataset={evaluation.dataset}
           split={evaluation.split}
           colourOf={colourOf}
@@ -271,7 +269,6 @@ function Cell({
   base,
   truth,
   predicted,
-  count,
   dataset,
   split,
   colourOf,
@@ -280,7 +277,6 @@ function Cell({
   base: string;
   truth: string;
   predicted: string;
-  count: number;
   dataset: Summary["dataset"];
   split: string;
   colourOf: ColourOf;
@@ -305,8 +301,9 @@ function Cell({
       {cell.data && (
         <>
           <p className="muted">
-            {plural(count, "image")} in this cell. The report keeps the worst of all,{" "}
-            {number(cell.data.total)} of them here.{" "}
+            {cell.data.is_whole
+              ? `${plural(cell.data.total, "image")} in this cell, the worst first.`
+              : `The report keeps the worst images of all, ${number(cell.data.total)} of them here.`}{" "}
             {dataset && (
               <Link
                 to={`/datasets/${dataset.name}/${dataset.version}?split=${split}&class_name=${truth}`}
