@@ -4,6 +4,8 @@ The bare loop has its batches as tensors in memory. The recipe's makes them from
 reports, watches for a loss that is no number and saves checkpoints. It is measured with images in
 memory, with an empty cache that fills from S3 meanwhile, and with a full one. Both compute on one
 thread, by turns, and the best of each counts: what others do on the machine then disturbs least.
+How long training waits for checkpoints is measured with one every ten steps, which is some forty
+times as often as by default.
 `python -m tests.bench.trainer` prints the entries.
 """
 
@@ -37,6 +39,8 @@ IN_MEMORY_GOAL = 0.95
 COLD_GOAL = 0.6
 WARM_GOAL = 0.9
 FIRST_STEP_GOAL_S = 6.0
+STALL_GOAL = 0.01  # of the time of the steps
+CHECKPOINT_STEPS = 10
 IMAGES_PER_CLASS = 96  # of ten classes: 20 steps an epoch
 EPOCHS = 2
 ROUNDS = 4
@@ -68,6 +72,7 @@ def run() -> list[Entry]:
         folder = Path(name)
         with _storage(folder / "weed") as storage:
             times, steps = _rounds(folder, storage)
+        stall = min(_stall_share(folder / f"stall-{n}") for n in range(STARTS))
         first_step_s = min(_first_step_s(folder / f"start-{n}") for n in range(STARTS))
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
@@ -77,6 +82,14 @@ def run() -> list[Entry]:
         _ratio("trainer_steps", bare / min(times["memory"]), IN_MEMORY_GOAL, loop),
         _ratio("trainer_steps_cold", bare / min(times["cold"]), COLD_GOAL, f"{loop}; ours from S3"),
         _ratio("trainer_steps_warm", bare / min(times["warm"]), WARM_GOAL, f"{loop}; ours cached"),
+        {
+            "name": "trainer_checkpoint_stall",
+            "value": stall,
+            "unit": "share",
+            "goal": STALL_GOAL,
+            "holds": stall < STALL_GOAL,
+            "against": f"the time of the steps; a checkpoint every {CHECKPOINT_STEPS} of them",
+        },
         _started(first_step_s, min(_import_s() for _ in range(STARTS))),
     ]
 
@@ -173,7 +186,15 @@ def _placed(catalogue: Sequence[Product], assets: Path) -> list[Placed]:
     ]
 
 
-def _recipe(placed: Sequence[Placed]) -> ClassificationRecipe:
+def _written(catalogue: Sequence[Product], assets: Path) -> list[Placed]:
+    placed = _placed(catalogue, assets)
+    for product, one in zip(catalogue, placed, strict=True):
+        one.path.parent.mkdir(parents=True, exist_ok=True)
+        one.path.write_bytes(product.data)
+    return placed
+
+
+def _recipe(placed: Sequence[Placed], checkpoint_every_steps: int = 0) -> ClassificationRecipe:
     from services.trainer.recipes.classification import (
         ClassificationParameters,
         ClassificationRecipe,
@@ -181,7 +202,9 @@ def _recipe(placed: Sequence[Placed]) -> ClassificationRecipe:
     from services.trainer.training.pixels import survey
 
     classes = sorted({one.example.annotations[0].class_name for one in placed})
-    parameters = ClassificationParameters(epochs=EPOCHS)
+    parameters = ClassificationParameters(
+        epochs=EPOCHS, checkpoint_every_steps=checkpoint_every_steps
+    )
     return ClassificationRecipe(parameters, classes, survey(placed, classes))
 
 
@@ -207,6 +230,19 @@ def _begun(recipe: ClassificationRecipe, split: Split) -> tuple[TrainingBatches,
 
 
 def _recipe_loop_s(recipe: ClassificationRecipe, split: Split, folder: Path) -> float:
+    return _figures(recipe, split, folder)["training_s"]
+
+
+def _stall_share(folder: Path) -> float:
+    """Return which share of a training's time it waits for its checkpoints."""
+    placed = _written(products(IMAGES_PER_CLASS, 0), folder / "assets")
+    recipe = _recipe(placed, CHECKPOINT_STEPS)
+    figures = _figures(recipe, _split(recipe, placed), folder / "checkpoints")
+    return figures["checkpoint_stall_s"] / figures["training_s"]
+
+
+def _figures(recipe: ClassificationRecipe, split: Split, folder: Path) -> dict[str, float]:
+    """Train; return what the loop says of itself, with the time it took."""
     from services.trainer.training.batches import Split
     from services.trainer.training.checkpoints import CheckpointWriter
     from services.trainer.training.loop import Loop
@@ -217,8 +253,8 @@ def _recipe_loop_s(recipe: ClassificationRecipe, split: Split, folder: Path) -> 
     with CheckpointWriter(folder, lambda *_: None) as writer:
         loop = Loop(recipe, state, batches, nothing, writer, lambda _: None)
         began = time.perf_counter()
-        loop.run()
-        return time.perf_counter() - began
+        figures = loop.run()
+        return figures | {"training_s": time.perf_counter() - began}
 
 
 def _bare_loop_s(recipe: ClassificationRecipe, split: Split) -> tuple[float, int]:
@@ -252,10 +288,7 @@ def _first_step_s(folder: Path) -> float:
     from services.trainer.domain.job import PLACED, CheckpointSaved, Train
 
     catalogue = [*products(IMAGES_PER_CLASS, 2)]
-    placed = _placed(catalogue, folder / "assets")
-    for product, one in zip(catalogue, placed, strict=True):
-        one.path.parent.mkdir(parents=True, exist_ok=True)
-        one.path.write_bytes(product.data)
+    placed = _written(catalogue, folder / "assets")
     lines = [PLACED.dump_json(one) for one in placed]
     lines += [line.replace(b'"train"', b'"test"') for line in lines[:20]]
     (folder / "examples.jsonl").write_bytes(b"\n".join(lines) + b"\n")
