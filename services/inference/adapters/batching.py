@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class ClosedError(LooplineError):
     """A batcher was asked after it was closed: its caller held no place in its servable."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Inferred:
     """What the engine said of one request.
 
@@ -44,15 +44,12 @@ class Inferred:
     infer_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Waiting:
     tensors: Tensors
     future: Future[Inferred]
     since_ns: int
-
-    @property
-    def count(self) -> int:
-        return self.tensors.count
+    count: int
 
 
 class Batcher:
@@ -101,7 +98,7 @@ class Batcher:
         Raises:
             ClosedError: `close` was called.
         """
-        waiting = _Waiting(tensors, future, time.perf_counter_ns())
+        waiting = _Waiting(tensors, future, time.perf_counter_ns(), tensors.count)
         with self._changed:
             if self._closed:
                 raise ClosedError("the engine was closed")
@@ -188,26 +185,19 @@ class Batcher:
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         started = time.perf_counter_ns()
         feeds = _gathered([waiting.tensors.feeds for waiting in batch])
-        count = sum(waiting.tensors.count for waiting in batch)
+        count = sum([waiting.count for waiting in batch])
         gathered = time.perf_counter_ns()
         outputs = self._infer(feeds, count)
         inferred = time.perf_counter_ns()
-        start = 0
-        for waiting in batch:
-            rows = outputs
-            if len(batch) > 1:
-                end = start + waiting.tensors.count
-                rows = {name: values[start:end] for name, values in outputs.items()}
-                start = end
+        infer_ns = inferred - gathered
+        for waiting, rows in _by_request(batch, outputs):
             waiting.future.set_result(
-                Inferred(
-                    rows, waiting.tensors.count, started - waiting.since_ns, inferred - gathered
-                )
+                Inferred(rows, waiting.count, started - waiting.since_ns, infer_ns)
             )
         ended = time.perf_counter_ns()
-        self._statistics.executed(count, gathered - started, inferred - gathered, ended - inferred)
+        self._statistics.executed(count, gathered - started, infer_ns, ended - inferred)
 
-    def _infer(self, feeds: Arrays, count: int) -> dict[str, Array]:
+    def _infer(self, feeds: Arrays, count: int) -> Arrays:
         most = self._policy.max_batch
         if count <= most:
             return self._run(feeds)
@@ -218,8 +208,20 @@ class Batcher:
         return _gathered(parts)
 
 
-def _gathered(parts: Sequence[Arrays]) -> dict[str, Array]:
+def _by_request(batch: Sequence[_Waiting], outputs: Arrays) -> Iterator[tuple[_Waiting, Arrays]]:
+    """Yield each request with its rows."""
+    if len(batch) == 1:
+        yield batch[0], outputs
+        return
+    start = 0
+    for waiting in batch:
+        end = start + waiting.count
+        yield waiting, {name: values[start:end] for name, values in outputs.items()}
+        start = end
+
+
+def _gathered(parts: Sequence[Arrays]) -> Arrays:
     """Return arrays one after the other, name by name."""
     if len(parts) == 1:
-        return dict(parts[0])
+        return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

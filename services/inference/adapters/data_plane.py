@@ -80,7 +80,7 @@ class Ticket:
         Args:
             extra: Parameters that the answer has beside its own.
         """
-        return self._told(lambda answer: oip_answers.encode_answer(answer, extra))
+        return self._told(partial(oip_answers.encode_answer, extra=extra))
 
     def answer(self) -> oip_answers.Answer:
         """Return the answer, for fronts that write it in another way; as `encode` otherwise."""

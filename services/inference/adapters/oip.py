@@ -154,20 +154,22 @@ def decode_request(data: bytes, memory: Memory | None = None) -> InferRequest:
     contents: Sequence[Buffer] = [*parsed.raw, *found]
     raw = iter(contents)
     is_raw = bool(contents)
-    inputs = tuple(_filled(given, raw if is_raw else None, memory) for given in parsed.inputs)
+    inputs = tuple([_filled(given, raw if is_raw else None, memory) for given in parsed.inputs])
     if next(raw, None) is not None:
         raise Rejected(
             f"{len(inputs)} inputs and {len(contents)} "
             "raw_input_contents: one each is needed, none for those in shared memory"
         )
-    wanted = tuple(requested_output(name, given, memory) for name, given in parsed.outputs)
+    wanted = parsed.wanted
+    if wanted is None:
+        wanted = tuple([requested_output(name, given, memory) for name, given in parsed.outputs])
     return InferRequest(
         parsed.model,
         parsed.version,
         parsed.id,
         inputs,
         wanted,
-        is_raw or any(given.is_placed for given in parsed.inputs),
+        is_raw or parsed.is_placed,
         parsed.parameters,
     )
 
@@ -257,10 +259,6 @@ class _Given:
     parameters: Parameters
     typed: service_pb2.ModelInferRequest.InferInputTensor | None
 
-    @property
-    def is_placed(self) -> bool:
-        return REGION in self.parameters
-
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
@@ -273,10 +271,13 @@ class _Parsed:
     outputs: tuple[tuple[str, Parameters], ...]
     parameters: Parameters
     raw: tuple[bytes, ...]
+    wanted: tuple[RequestedOutput, ...] | None  # where the outputs are named without more
+    is_placed: bool
 
 
 def _parsed(head: bytes) -> _Parsed:
     message = service_pb2.ModelInferRequest.FromString(head)
+    is_plain = not any(output.parameters for output in message.outputs)
     return _Parsed(
         message.model_name,
         message.model_version,
@@ -294,6 +295,8 @@ def _parsed(head: bytes) -> _Parsed:
         tuple((output.name, parameter_values(output.parameters)) for output in message.outputs),
         parameter_values(message.parameters),
         tuple(message.raw_input_contents),
+        tuple(RequestedOutput(output.name) for output in message.outputs) if is_plain else None,
+        any(REGION in tensor.parameters for tensor in message.inputs),
     )
 
 
