@@ -24,6 +24,16 @@ TRACEPARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
 SEED = 7
 
 
+@pytest.hookimpl(trylast=True)  # after the order was drawn
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that ask for worlds first and together.
+
+    Where several processes run the tests, each gets a row of them: one process gets all of these,
+    and each world is told once.
+    """
+    items.sort(key=lambda item: _worlds.__name__ not in getattr(item, "fixturenames", ()))
+
+
 @dataclass(frozen=True)
 class Undisturbed:
     """The world that nobody killed in.
