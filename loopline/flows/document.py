@@ -13,9 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -24,8 +22,10 @@ from pydantic import (
 from loopline.digests import digest_of
 from loopline.flows import fields
 from loopline.flows.contexts import Kind
+from loopline.flows.part import Part
 from loopline.flows.problems import InvalidFlow, Problem, problems_of
 from loopline.flows.rules import Rule, compile_rule
+from loopline.flows.serving import PipelineRule, ServeRule
 from loopline.flows.yaml_source import InvalidYaml, Path, read
 from loopline.names import Name
 
@@ -51,11 +51,7 @@ Parameters = Annotated[
 ]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class TrainRule(_Part):
+class TrainRule(Part):
     """When a dataset version trains a model."""
 
     name: Name
@@ -63,7 +59,7 @@ class TrainRule(_Part):
     model: Name
     recipe: Name
     pool: Name = "default"
-    parameters: Parameters = {}
+    parameters: Parameters = {}  # noqa: RUF012 - pydantic copies it
 
     @property
     def rule(self) -> Rule:
@@ -71,7 +67,7 @@ class TrainRule(_Part):
         return compile_rule(Kind.TRAIN, self.when)
 
 
-class PromoteRule(_Part):
+class PromoteRule(Part):
     """When a model version becomes what an alias points to."""
 
     model: Name
@@ -89,7 +85,7 @@ class PromoteRule(_Part):
         return compile_rule(Kind.PROMOTE, self.when)
 
 
-class ApplyRule(_Part):
+class ApplyRule(Part):
     """What a model version is applied to once an alias points to it."""
 
     model: Name
@@ -104,7 +100,7 @@ class ApplyRule(_Part):
         return f"{self.model}/{self.alias}/{self.dataset}"
 
 
-class Deliver(_Part):
+class Deliver(Part):
     """A place in the customer's storage."""
 
     connection: Name
@@ -112,7 +108,7 @@ class Deliver(_Part):
     prefix: Annotated[str, Field(max_length=MAX_PREFIX_LENGTH), AfterValidator(fields.prefix)] = ""
 
 
-class Relabel(_Part):
+class Relabel(Part):
     """A labeling job to open with what matched."""
 
     job: Annotated[str, AfterValidator(fields.job_name)]
@@ -127,7 +123,7 @@ class Relabel(_Part):
     labelers_per_item: Annotated[int, Field(ge=1, le=20)] = 1
 
 
-class RouteRule(_Part):
+class RouteRule(Part):
     """What becomes of a prediction. The first rule that holds wins."""
 
     name: Name
@@ -147,7 +143,7 @@ class RouteRule(_Part):
         return self
 
 
-class SampleRule(_Part):
+class SampleRule(Part):
     """Which recorded requests to a served model become items of a dataset."""
 
     name: Name
@@ -165,7 +161,7 @@ class SampleRule(_Part):
         return compile_rule(Kind.SAMPLE, self.when)
 
 
-class Flow(_Part):
+class Flow(Part):
     """A flow document.
 
     >>> flow = Flow.parse('''
@@ -190,6 +186,8 @@ class Flow(_Part):
     route: Annotated[tuple[RouteRule, ...], Field(strict=False, max_length=MAX_RULES)] = ()
 
     sample: Annotated[tuple[SampleRule, ...], Field(strict=False, max_length=MAX_RULES)] = ()
+    serve: Annotated[tuple[ServeRule, ...], Field(strict=False, max_length=MAX_RULES)] = ()
+    pipeline: Annotated[tuple[PipelineRule, ...], Field(strict=False, max_length=MAX_RULES)] = ()
 
     @staticmethod
     def parse(text: str) -> Flow:
@@ -233,7 +231,7 @@ def _parse(text: str) -> Flow:
 
 def _contradictions(flow: Flow) -> Iterator[tuple[Path, str]]:
     """Yield what is wrong between fields that are right alone."""
-    for section in ("train", "promote", "apply", "route", "sample"):
+    for section in ("train", "promote", "apply", "route", "sample", "serve", "pipeline"):
         names = [rule.name for rule in getattr(flow, section)]
         for index, name in enumerate(names):
             if name in names[:index]:

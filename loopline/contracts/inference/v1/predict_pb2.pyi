@@ -29,27 +29,31 @@ class ClassScore(_message.Message):
     def __init__(self, class_name: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
 
 class ImagePrediction(_message.Message):
-    __slots__ = ("asset", "shapes", "class_name", "confidence", "scores", "error")
+    __slots__ = ("asset", "shapes", "class_name", "confidence", "scores", "error", "crops")
     ASSET_FIELD_NUMBER: _ClassVar[int]
     SHAPES_FIELD_NUMBER: _ClassVar[int]
     CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    CROPS_FIELD_NUMBER: _ClassVar[int]
     asset: str
     shapes: _containers.RepeatedCompositeFieldContainer[_annotation_pb2.Shape]
     class_name: str
     confidence: float
     scores: _containers.RepeatedCompositeFieldContainer[ClassScore]
     error: str
-    def __init__(self, asset: _Optional[str] = ..., shapes: _Optional[_Iterable[_Union[_annotation_pb2.Shape, _Mapping]]] = ..., class_name: _Optional[str] = ..., confidence: _Optional[float] = ..., scores: _Optional[_Iterable[_Union[ClassScore, _Mapping]]] = ..., error: _Optional[str] = ...) -> None: ...
+    crops: _containers.RepeatedCompositeFieldContainer[ClassScore]
+    def __init__(self, asset: _Optional[str] = ..., shapes: _Optional[_Iterable[_Union[_annotation_pb2.Shape, _Mapping]]] = ..., class_name: _Optional[str] = ..., confidence: _Optional[float] = ..., scores: _Optional[_Iterable[_Union[ClassScore, _Mapping]]] = ..., error: _Optional[str] = ..., crops: _Optional[_Iterable[_Union[ClassScore, _Mapping]]] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
-    __slots__ = ("model", "predictions", "id")
+    __slots__ = ("model", "predictions", "id", "steps")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
     model: _lineage_pb2.ArtefactRef
     predictions: _containers.RepeatedCompositeFieldContainer[ImagePrediction]
     id: str
-    def __init__(self, model: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., predictions: _Optional[_Iterable[_Union[ImagePrediction, _Mapping]]] = ..., id: _Optional[str] = ...) -> None: ...
+    steps: _containers.RepeatedCompositeFieldContainer[_lineage_pb2.ArtefactRef]
+    def __init__(self, model: _Optional[_Union[_lineage_pb2.ArtefactRef, _Mapping]] = ..., predictions: _Optional[_Iterable[_Union[ImagePrediction, _Mapping]]] = ..., id: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[_lineage_pb2.ArtefactRef, _Mapping]]] = ...) -> None: ...
