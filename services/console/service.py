@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from sqlalchemy import Engine
 
 from loopline.access import KeySet, SigningKey, TokenIssuer, TokenVerifier
@@ -109,7 +109,7 @@ class Console(Service):
 
     def api(self) -> FastAPI:
         """Return the page and what it asks for."""
-        app = _app(self.desks)
+        app = _app(self.routes())
         app.add_middleware(
             Guard,
             allowed_hosts=self.settings.allowed_hosts,
@@ -118,6 +118,10 @@ class Console(Service):
         )
         add_pages(app, self.settings.pages_dir or STATIC)
         return app
+
+    def routes(self) -> APIRouter:
+        """Return everything below /api."""
+        return router_over(self.desks)
 
     def _desks(self) -> Desks:
         settings, view, clock = self.settings, self.view, self.clock
@@ -187,7 +191,7 @@ class Console(Service):
 
 def document_app() -> FastAPI:
     """Return the API without anything behind it, for its OpenAPI document."""
-    return _app(cast("Desks", _Nothing()))
+    return _app(router_over(cast("Desks", _Nothing())))
 
 
 class _Nothing:
@@ -197,14 +201,8 @@ class _Nothing:
         return self
 
 
-def _app(desks: Desks) -> FastAPI:
-    app = FastAPI(
-        title="Loopline console",
-        description="Everything the console's pages ask for; programs use it with a token.",
-        openapi_url="/api/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-    )
+def router_over(desks: Desks) -> APIRouter:
+    """Return the routes of the API, which ask `desks`."""
     registry = Registry(desks.door.authenticate)
     for routes in (
         SessionRoutes(desks.door),
@@ -219,7 +217,18 @@ def _app(desks: Desks) -> FastAPI:
         UpstreamRoutes(desks.annotate, desks.lineage),
     ):
         routes.register(registry)
-    app.include_router(registry.router)
+    return registry.router
+
+
+def _app(routes: APIRouter) -> FastAPI:
+    app = FastAPI(
+        title="Loopline console",
+        description="Everything the console's pages ask for; programs use it with a token.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(routes)
     describe(app)
     answer_errors(app)
     return app

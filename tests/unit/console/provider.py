@@ -7,6 +7,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -19,6 +20,12 @@ from loopline.runtime.http import HttpServer
 
 CLIENT_ID = "loopline-console"
 CLIENT_SECRET = "client secret"
+
+
+@cache
+def own_key() -> rsa.RSAPrivateKey:
+    """Return what providers sign with: one is enough, and takes a third of a second to find."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 class Provider:
@@ -36,7 +43,7 @@ class Provider:
             "email_verified": True,
         }  # fmt: skip
         self.spoiled: dict[str, Any] = {}
-        self.own_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.own_key = own_key()
         self.key = self.own_key
         self._codes: dict[str, Mapping[str, str]] = {}
         app = FastAPI()
