@@ -1,12 +1,15 @@
-"""What imports dropped, and why, with a picture of what a duplicate repeats."""
+"""What imports dropped, and why, with a picture of it and of what a duplicate repeats."""
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections import Counter, OrderedDict
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import cv2
+import numpy as np
 import orjson
 
 from loopline.contracts import ArtefactKind, DatasetCommitted
@@ -15,6 +18,7 @@ from loopline.errors import NotFound
 from loopline.store.commits import Committed
 from loopline.store.datasets import Datasets
 from loopline.store.objects import Area, ObjectStore
+from loopline.vision.perceptual import THUMBPRINT_SIDE_PX
 from services.console.bodies.datasets import DropOut, DropsOut
 
 DROP_REPORT = "drop_report"
@@ -122,4 +126,17 @@ def _drop_out(drop: dict[str, Any], source: str, assets: dict[str, str]) -> Drop
         repeats=repeats,
         asset=asset,
         thumbnail_url=f"/api/assets/{asset}/thumbnail" if asset else "",
+        picture=_picture(drop.get("picture", "")),
     )
+
+
+def _picture(thumbprint: str) -> str:
+    """Return the thumbprint of a report as an image that a browser shows."""
+    try:
+        grey = np.frombuffer(b64decode(thumbprint), np.uint8)
+    except ValueError:
+        return ""
+    if grey.size != THUMBPRINT_SIDE_PX**2:
+        return ""
+    encoded = cv2.imencode(".png", grey.reshape(THUMBPRINT_SIDE_PX, -1))[1]
+    return f"data:image/png;base64,{b64encode(encoded.tobytes()).decode()}"

@@ -189,6 +189,9 @@ class DropOut(Out):
     asset: str
     """A picture to show: what a duplicate repeats; "" if there is none."""
     thumbnail_url: str
+    """Of `asset`."""
+    picture: str
+    """The file itself, small and grey, as a data URL; "" where it could not be decoded."""
 
 
 class DropsOut(Out):

@@ -16,10 +16,11 @@ from typing import Final, NamedTuple, TypeVar
 
 from loopline.errors import NotFound
 from loopline.store.objects import Area, ObjectStore
+from loopline.vision.headers import NotAnImage, Truncated, read_header
 from loopline.vision.perceptual import perceptual_hashes, stack
 from services.ingest.adapters.decoding import Look, look_at
 from services.ingest.domain.checks import Rules, check_bytes, check_header
-from services.ingest.domain.drops import Drop, Reason, Unfit
+from services.ingest.domain.drops import Drop, Reason, Unfit, picture_of
 from services.ingest.domain.plan import Arrival, Entry, Findings
 from services.ingest.domain.ports import ImageSource
 
@@ -107,11 +108,20 @@ class Fetcher:
             else:
                 look = look_at(read.data, header)
         except Unfit as unfit:
-            return Drop(read.entry.listed.key, unfit.reason, unfit.message)
+            picture = _picture(read.data) if unfit.reason is Reason.TOO_SMALL else ""
+            return Drop(read.entry.listed.key, unfit.reason, unfit.message, picture=picture)
         return _Seen(read.entry, read.data, header.media_type, look)
 
     def _store(self, data: bytes) -> str:
         return self._objects.put_now(Area.ASSETS, data)
+
+
+def _picture(data: bytes) -> str:
+    """Return what people are shown of an image that is too small; "" if it is broken, too."""
+    try:
+        return picture_of(look_at(data, read_header(data)).thumbprint)
+    except (Unfit, NotAnImage, Truncated):
+        return ""
 
 
 class _Read(NamedTuple):

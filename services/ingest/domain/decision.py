@@ -8,7 +8,7 @@ the smaller key before the greater.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Final
@@ -17,13 +17,17 @@ from loopline.digests import canonical_json
 from loopline.errors import Rejected
 from loopline.store.items import Item, Shape
 from loopline.vision import masks
-from services.ingest.domain.drops import Drop, Reason
+from services.ingest.domain.drops import Drop, Reason, picture_of
 from services.ingest.domain.labels import Box, KnownLabels, KnownShape, LabelProblem
 from services.ingest.domain.plan import Arrival, Findings, Plan
 from services.ingest.domain.splits import NONE, Newcomer, assign_splits
 
 EDGE_TOLERANCE_PX: Final = 1.0
 """By how much a box may stick out of its image through rounding; it is cut to the image then."""
+
+
+PICTURES_MAX: Final = 2_000
+"""Pictures in one drop report: they are a kilobyte each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +107,19 @@ class Decision:
                 "dataset": plan.request.dataset,
                 "source": plan.uri,
                 "counts": self.counts,
-                "drops": [asdict(drop) for drop in self.drops],
+                "drops": list(_told(self.drops)),
                 "labels": [asdict(problem) for problem in self.problems],
                 "leaks": [asdict(leak) for leak in self.leaks],
             }
         )
+
+
+def _told(drops: Sequence[Drop]) -> Iterator[dict[str, object]]:
+    """Yield drops for the report, the first of them with their pictures."""
+    pictures = 0
+    for drop in drops:
+        pictures += bool(drop.picture)
+        yield asdict(drop if pictures <= PICTURES_MAX else replace(drop, picture=""))
 
 
 def merged(findings: Iterable[Findings]) -> Findings:
@@ -127,7 +139,9 @@ def without_copies(arrivals: Iterable[Arrival]) -> Unique:
         first, *others = copies
         kept.append(first)
         for other in others:
-            drops.append(Drop(other.key, Reason.EXACT_DUPLICATE, "the same bytes", first.key))
+            picture = picture_of(other.thumbprint)
+            same = Drop(other.key, Reason.EXACT_DUPLICATE, "the same bytes", first.key, picture)
+            drops.append(same)
             problems += _conflict(first, other)
     return Unique(tuple(sorted(kept, key=_precedence)), tuple(drops), tuple(problems))
 
@@ -178,8 +192,11 @@ def decide(
     for arrival in unique.arrivals:
         repeat = repeats.get(arrival.asset)
         if repeat is not None and plan.request.rules.drop_near_duplicates:
-            drop = Drop(arrival.key, Reason.NEAR_DUPLICATE, "the same picture", repeat.shown)
-            drops.append(drop)
+            picture = picture_of(arrival.thumbprint)
+            like = Drop(
+                arrival.key, Reason.NEAR_DUPLICATE, "the same picture", repeat.shown, picture
+            )
+            drops.append(like)
             continue
         before = known.get(arrival.asset)
         item, bad = _item(plan, arrival, before, allowed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,12 +33,19 @@ class Drop:
         reason: Why.
         detail: The figures, for people.
         repeats: Of a duplicate, the key or asset that stays.
+        picture: Of what could be decoded, the thumbprint's bytes (28 x 28 grey pixels) in base64.
     """
 
     key: str
     reason: Reason
     detail: str = ""
     repeats: str = ""
+    picture: str = ""
+
+
+def picture_of(thumbprint: bytes) -> str:
+    """Return a thumbprint as a drop shows it."""
+    return b64encode(thumbprint).decode()
 
 
 class Unfit(Rejected):

@@ -184,7 +184,7 @@ def encode_findings(findings: Findings) -> bytes:
     """Return what a slice found: a line of canonical JSON, then the thumbprints end to end."""
     document = {
         "arrivals": [(*a[:7], _labels_document(a.labels)) for a in findings.arrivals],
-        "drops": [[d.key, d.reason, d.detail, d.repeats] for d in findings.drops],
+        "drops": [[d.key, d.reason, d.detail, d.repeats, d.picture] for d in findings.drops],
     }
     thumbprints = [arrival.thumbprint for arrival in findings.arrivals]
     return b"\n".join([canonical_json(document), b"".join(thumbprints)])
@@ -201,8 +201,8 @@ def decode_findings(data: bytes) -> Findings:
             for (*fields, labels), at in zip(document["arrivals"], starts, strict=True)
         ),
         tuple(
-            Drop(key, Reason(reason), detail, repeats)
-            for key, reason, detail, repeats in document["drops"]
+            Drop(key, Reason(reason), detail, repeats, picture)
+            for key, reason, detail, repeats, picture in document["drops"]
         ),
     )
 

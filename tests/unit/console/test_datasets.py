@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 
 from loopline.access import Role
@@ -213,7 +216,8 @@ async def test_drops_say_why_and_show_what_a_duplicate_repeats(shop: Desk) -> No
         "run": "r1", "dataset": "shoes", "source": source, "counts": {},
         "drops": [
             {"key": "a.txt", "reason": "not_an_image", "detail": "not an image", "repeats": ""},
-            {"key": "b.png", "reason": "near_duplicate", "detail": "", "repeats": asset(3)},
+            {"key": "b.png", "reason": "near_duplicate", "detail": "", "repeats": asset(3),
+             "picture": b64encode(bytes(range(28)) * 28).decode()},
             {"key": "c.png", "reason": "exact_duplicate", "detail": "", "repeats": "0007.png"},
         ],
         "labels": [{}],
@@ -229,6 +233,12 @@ async def test_drops_say_why_and_show_what_a_duplicate_repeats(shop: Desk) -> No
     found = (await client.get("/api/datasets/shoes/versions/2/drops?limit=2")).json()
     assert found["counts"] == {"not_an_image": 1, "near_duplicate": 1, "exact_duplicate": 1}
     assert [drop["asset"] for drop in found["drops"]] == ["", asset(3)]
+    none, picture = (drop["picture"] for drop in found["drops"])
+    assert none == ""
+    png = b64decode(picture.removeprefix("data:image/png;base64,"))
+    shown = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert shown is not None
+    assert (shown == np.tile(np.arange(28, dtype=np.uint8), (28, 1))).all()
     assert found["rejected_labels"] == 1
     next_ = await client.get(
         "/api/datasets/shoes/versions/2/drops", params={"cursor": found["next_cursor"]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from base64 import b64encode
 from dataclasses import replace
 from typing import Any
 
@@ -143,10 +145,21 @@ def test_command_may_add_classes_but_not_take_any_away() -> None:
 
 
 def test_near_duplicate_is_dropped_with_what_it_repeats() -> None:
-    first, second = arrival("a.png"), arrival("b.png")
+    first, second = arrival("a.png"), arrival("b.png")._replace(thumbprint=bytes(784))
     decision = decided(first, second, repeats={second.asset: Repeat("a.png", first.asset)})
     assert [item.asset for item in decision.items] == [first.asset]
-    assert decision.drops == (Drop("b.png", Reason.NEAR_DUPLICATE, "the same picture", "a.png"),)
+    picture = b64encode(second.thumbprint).decode()
+    dropped = Drop("b.png", Reason.NEAR_DUPLICATE, "the same picture", "a.png", picture)
+    assert decision.drops == (dropped,)
+
+
+def test_report_shows_what_was_dropped_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ingest.domain.decision.PICTURES_MAX", 2)
+    first, *others = (arrival(f"{n}.png")._replace(thumbprint=bytes(784)) for n in range(4))
+    repeats = {one.asset: Repeat("0.png", first.asset) for one in others}
+    decision = decided(first, *others, repeats=repeats)
+    drops = json.loads(decision.report(FREE))["drops"]
+    assert [len(drop["picture"]) > 1_000 for drop in drops] == [True, True, False]
 
 
 def item_of(found: Arrival, **fields: Any) -> Item:

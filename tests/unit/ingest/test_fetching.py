@@ -76,6 +76,7 @@ async def test_bad_object_is_dropped_with_its_reason_and_the_good_one_goes_on(
     [drop] = findings.drops
     assert (drop.key, drop.reason) == ("bad.png", reason)
     assert detail in drop.detail
+    assert bool(drop.picture) == (reason is Reason.TOO_SMALL), "what can be decoded is shown"
     assert [arrival.key for arrival in findings.arrivals] == ["good.png"]
 
 

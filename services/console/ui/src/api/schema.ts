@@ -1820,6 +1820,8 @@ export interface components {
             detail: string;
             /** Key */
             key: string;
+            /** Picture */
+            picture: string;
             /** Reason */
             reason: string;
             /** Repeats */

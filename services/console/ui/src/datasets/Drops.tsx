@@ -70,17 +70,27 @@ export function Drops({ version }: { version: { name: string; version: number } 
             {drops.map((drop) => (
               <tr key={drop.key}>
                 <td style={{ width: 64 }}>
-                  {drop.thumbnail_url ? (
-                    <img className="drop-thumb" src={drop.thumbnail_url} alt="" loading="lazy" />
-                  ) : (
-                    <span className="drop-thumb none">
-                      <ImageOff size={16} aria-label="No picture: it could not be read" />
-                    </span>
-                  )}
+                  <Picture drop={drop} />
                 </td>
                 <td className="mono">{drop.key}</td>
                 <td>{words(drop.reason)}</td>
-                <td className="muted">{drop.repeats ? `repeats ${drop.repeats}` : drop.detail}</td>
+                <td className="muted">
+                  {drop.repeats ? (
+                    <span className="row">
+                      {drop.thumbnail_url && (
+                        <img
+                          className="drop-thumb"
+                          src={drop.thumbnail_url}
+                          alt=""
+                          loading="lazy"
+                        />
+                      )}
+                      repeats {drop.repeats}
+                    </span>
+                  ) : (
+                    drop.detail
+                  )}
+                </td>
               </tr>
             ))}
           </tbody>
@@ -88,5 +98,17 @@ export function Drops({ version }: { version: { name: string; version: number } 
       </div>
       {hasNextPage && <More onSeen={more} />}
     </div>
+  );
+}
+
+/** The file itself; what has none says why, in place of it. */
+function Picture({ drop }: { drop: Schemas["DropOut"] }) {
+  const shown = drop.picture || (drop.reason === "exact_duplicate" ? drop.thumbnail_url : "");
+  if (shown) return <img className="drop-thumb" src={shown} alt="" loading="lazy" />;
+  const why = `No picture: ${words(drop.reason)}`;
+  return (
+    <span className="drop-thumb none" role="img" aria-label={why} title={why}>
+      <ImageOff size={16} aria-hidden />
+    </span>
   );
 }
