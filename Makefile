@@ -61,9 +61,9 @@ test: $(READY) $(TOOLS) $(UI_BUILT)  ## Every test that needs nothing but this e
 test-browser: $(READY) $(UI_BUILT)  ## The console in a real browser (Debian: apt-get install chromium)
 	$(RUN) -m pytest -m external tests/browser $(ARGS)
 
-test-external: $(READY) $(TOOLS) $(UI_BUILT)  ## The same, and against peers' programs in environments of their own
+test-external: test-browser $(TOOLS)  ## The same, and against peers' programs in environments of their own
 	@$(MAKE) --no-print-directory bench-peers PEERS="kserve label-studio"
-	$(RUN) -m pytest -m external $(ARGS)
+	$(RUN) -m pytest -m external --ignore tests/browser $(ARGS)  # the browser's driver keeps a loop running
 
 check: $(READY) $(TOOLS) $(UI_BUILT)  ## Lint, types, layers, contracts, generated code
 	$(BIN)/ruff check
