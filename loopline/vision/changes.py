@@ -71,6 +71,12 @@ class Change:
             changed[y_min:y_max, x_min:x_max] = BLANK
         return changed
 
+    @property
+    def is_upright(self) -> bool:
+        """Whether a box stays a box: nothing is turned but by quarters."""
+        (a, b, _), (c, d, _) = self.matrix.tolist()
+        return bool((a == 0 and d == 0) or (b == 0 and c == 0))
+
     def points(self, points: npt.ArrayLike) -> FloatPoints:
         """Return where points `(..., 2)` go; they may leave the image."""
         return np.asarray(points, np.float64) @ self.matrix[:, :2].T + self.matrix[:, 2]

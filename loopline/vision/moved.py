@@ -13,7 +13,7 @@ from loopline.vision import masks
 from loopline.vision.augmentation import Augmentation, Change, changes
 from loopline.vision.changes import VISIBLE_MIN
 from loopline.vision.images import UInt8Image
-from loopline.vision.rings import FloatPoints, bounds_of, ring_of_box, ring_of_polygon
+from loopline.vision.rings import FloatPoints, bounds_of, ring_in_box, ring_of_box, ring_of_polygon
 
 _INDEX_DIGITS = 12  # of an asset's digest: 48 bits stand for its place in a training set
 
@@ -59,7 +59,8 @@ def _moved(shape: Shape, change: Change) -> Shape | None:
             return None
         return replace(shape, polygon=_flat(ring))
     if shape.bbox_xyxy is not None:
-        ring = change.ring(ring_of_box(shape.bbox_xyxy))
+        outline = ring_of_box if change.is_upright else ring_in_box
+        ring = change.ring(outline(shape.bbox_xyxy))
         return None if ring is None else replace(shape, bbox_xyxy=bounds_of(ring))
     return shape
 

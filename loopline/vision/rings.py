@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from loopline.vision import masks
 
+ROUND = 32  # points of an ellipse; a multiple of four, so that it touches all sides
+
 FloatPoints = npt.NDArray[np.float64]
 Rectangle = tuple[float, float, float, float]
 
@@ -16,6 +18,20 @@ def ring_of_box(box: Rectangle) -> FloatPoints:
     """Return the corners `(4, 2)` of a box xyxy."""
     x_min, y_min, x_max, y_max = box
     return np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]], np.float64)
+
+
+def ring_in_box(box: Rectangle) -> FloatPoints:
+    """Return the ellipse `(ROUND, 2)` that touches a box xyxy on all four sides.
+
+    What is known of an object by its box alone is rarer at the corners than not: turned by 45
+    degrees, the box around the corners has up to twice the area that the object's own has, the box
+    around this is right for what is round (Kalra et al., "Towards Rotation Invariance in Object
+    Detection", 2021).
+    """
+    x_min, y_min, x_max, y_max = box
+    angles = np.arange(ROUND) * (2 * np.pi / ROUND)
+    unit = np.stack([np.cos(angles), np.sin(angles)], axis=1).round(12)
+    return (np.array([x_min + x_max, y_min + y_max]) + unit * (x_max - x_min, y_max - y_min)) / 2
 
 
 def ring_of_polygon(polygon: npt.ArrayLike) -> FloatPoints:

@@ -97,7 +97,8 @@ class DetectionRecipe(Recipe[DetectionParameters]):
 
     def target(self, example: Example) -> Objects | None:
         """See `Recipe`: a mask or polygon is as good as its box."""
-        return objects_of(example, self.input_format, self._index)
+        turned = bool(self.parameters.augmentation.rotate_degrees)
+        return objects_of(example, self.input_format, self._index, turned=turned)
 
     def build_model(self) -> torch.nn.Module:
         """See `Recipe`."""

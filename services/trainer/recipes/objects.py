@@ -18,6 +18,7 @@ from loopline.vision.rings import (
     FloatPoints,
     bounds_of,
     hull_of_mask,
+    ring_in_box,
     ring_of_box,
     ring_of_polygon,
 )
@@ -63,30 +64,44 @@ class Objects:
 
 
 def objects_of(
-    example: Example, input_format: InputFormat, index: Mapping[str, int]
+    example: Example,
+    input_format: InputFormat,
+    index: Mapping[str, int],
+    *,
+    turned: bool = False,
 ) -> Objects | None:
     """Return what is on an image; None if its labels speak only of the whole image.
 
     An image that was labeled and has no shapes shows nothing, which is worth learning too.
+
+    Args:
+        example: The image and its labels.
+        input_format: The network's input.
+        index: Of each class.
+        turned: Whether they will be turned by more than quarters: see `outline`.
     """
     shapes = [a for a in example.annotations if not a.is_whole_image]
     if example.annotations and not shapes:
         return None
     placement = placement_of(example, input_format)
-    found = [(outline(shape, example), index[shape.class_name]) for shape in shapes]
+    found = [(outline(shape, example, turned=turned), index[shape.class_name]) for shape in shapes]
     rings = [(placement.to_input(ring), label) for ring, label in found if len(ring)]
     return Objects(tuple(ring for ring, _ in rings), tuple(label for _, label in rings))
 
 
-def outline(shape: Annotation, example: Example) -> FloatPoints:
-    """Return points of the image whose box is the shape's, however both are turned."""
+def outline(shape: Annotation, example: Example, *, turned: bool = False) -> FloatPoints:
+    """Return points of the image whose box is the shape's, however both are turned.
+
+    Of a shape that is known by its box alone, that holds for its corners until they are turned;
+    for what will be, it is the ellipse in the box.
+    """
     if shape.mask_rle is not None:
         with _named(example):
             return hull_of_mask(shape.mask_rle, example.width_px, example.height_px)
     if shape.polygon is not None:
         return ring_of_polygon(shape.polygon)
     assert shape.bbox_xyxy is not None
-    return ring_of_box(shape.bbox_xyxy)
+    return ring_in_box(shape.bbox_xyxy) if turned else ring_of_box(shape.bbox_xyxy)
 
 
 class ClassMask:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from loopline.store.items import Shape
 from loopline.vision import masks
 from loopline.vision.augmentation import (
     IGNORED,
@@ -23,7 +24,16 @@ from loopline.vision.augmentation import (
     mosaic,
 )
 from loopline.vision.images import UInt8Image
-from loopline.vision.rings import FloatPoints, area_of, bounds_of, cut_to, hull_of_mask, ring_of_box
+from loopline.vision.moved import moved_shapes
+from loopline.vision.rings import (
+    FloatPoints,
+    area_of,
+    bounds_of,
+    cut_to,
+    hull_of_mask,
+    ring_in_box,
+    ring_of_box,
+)
 
 NOTHING = {
     "flip_horizontal": False,
@@ -319,3 +329,26 @@ def test_cutout_blanks_a_square_of_the_given_side_on_half_of_the_images() -> Non
 def test_an_unknown_change_is_refused() -> None:
     with pytest.raises(ValidationError, match="twirl"):
         Augmentation.model_validate({"twirl": True})
+
+
+@pytest.mark.parametrize("degrees", [0, 10, 45, 90, 133])
+def test_a_turned_disc_that_is_known_by_its_box_alone_keeps_its_size(degrees: float) -> None:
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).round(12)
+    matrix = np.concatenate([turn, (50 - turn @ (50, 50))[:, None]], axis=1)
+    change = Change(matrix, 100, 100, None, 0.0, 0.0, (0, 0, 0), (0, 0, 0, 0))
+    ring = change.ring(ring_in_box((40, 40, 60, 60)))
+    assert ring is not None
+    assert bounds_of(ring) == pytest.approx((40, 40, 60, 60), abs=0.1)
+    assert change.is_upright == (degrees in (0, 90))
+    shape = Shape("1", "coin", bbox_xyxy=(40, 40, 60, 60))
+    [moved] = moved_shapes([shape], change)
+    assert moved.bbox_xyxy == pytest.approx((40, 40, 60, 60), abs=0.1)
+
+
+@given(x=st.floats(-50, 50), y=st.floats(-50, 50), width=st.floats(1, 90), height=st.floats(1, 90))
+def test_the_ellipse_in_a_box_touches_all_its_sides(
+    x: float, y: float, width: float, height: float
+) -> None:
+    box = (x, y, x + width, y + height)
+    assert bounds_of(ring_in_box(box)) == pytest.approx(box)
