@@ -38,6 +38,7 @@ from loopline.vision.perceptual import perceptual_hashes, stack
 from services.ingest.adapters.decoding import look_at
 
 COPIES_MAX: Final = 100
+RUN_COPIES_MAX: Final = 100_000  # a run is one piece of work: half an hour of a core at 512 px
 AT_ONCE: Final = 16  # items in memory
 JPEG_QUALITY: Final = 95
 TAG: Final = "augmented"
@@ -164,6 +165,12 @@ class Augmenting:
             raise Rejected(
                 f"{request.source.ref.name}@v{request.source.ref.version} has no labeled items in "
                 f"split {request.split!r}"
+            )
+        if len(chosen) * request.copies > RUN_COPIES_MAX:
+            raise Rejected(
+                f"{len(chosen)} labeled items of split {request.split!r} times {request.copies} "
+                f"are more than the {RUN_COPIES_MAX} copies of one run; a training's own "
+                "augmentation has no such limit"
             )
         copies: list[Item] = []
         async for some in self._copies(request, chosen, run.id):

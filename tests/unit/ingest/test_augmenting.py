@@ -16,6 +16,7 @@ from loopline.store.objects import Area
 from loopline.testing.memory import delivery
 from loopline.vision import masks
 from loopline.vision.images import decode
+from services.ingest.adapters import augmenting
 from tests.unit.ingest.shop import DATASET, Shop, png
 from tests.unit.ingest.test_coco import NUCLEI
 
@@ -128,6 +129,14 @@ async def test_what_cannot_be_is_refused_by_name(
     with pytest.raises(Rejected, match=words):
         await nuclei.service.on_augment_dataset(message, delivery(99))
     assert nuclei.bus.sent(catalog.RUN_CHANGED)[-1].message
+
+
+async def test_more_copies_than_one_run_may_make_are_refused(
+    nuclei: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(augmenting, "RUN_COPIES_MAX", 3)
+    with pytest.raises(Rejected, match="2 labeled items of split 'train' times 2 are more than"):
+        await nuclei.service.on_augment_dataset(command(copies=2), delivery(99))
 
 
 async def test_a_class_of_the_whole_image_stays(shop: Shop) -> None:
