@@ -3,8 +3,8 @@
 The image comes with the wheel of StarDist. Run `python examples/data/cut_nuclei.py WHEEL`; it
 writes examples/data/nuclei/<split>/<row>-<column>.png and labels.json, the same bytes every time.
 
-The right quarter of the image is for testing, the bottom of the rest for validation. Only training
-tiles overlap each other, so nothing that is trained on is seen in the other two.
+The right and the lower edge of the image are for testing, the rest for training. Only training
+tiles overlap each other, so nothing that is trained on is seen in the test.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from loopline.vision import masks
 TILE_PX = 128
 STEP_PX = 64  # between training tiles
 VISIBLE_MIN = 0.3  # of a nucleus that a tile's edge cuts; smaller slivers are no labels
-REGIONS = {  # y_min, x_min, y_max, x_max, px between tiles
-    "train": (0, 0, 384, 384, STEP_PX),
-    "val": (384, 0, 512, 384, TILE_PX),
-    "test": (0, 384, 512, 512, TILE_PX),
-}
+REGIONS = (  # split, y_min, x_min, y_max, x_max, px between tiles
+    ("train", 0, 0, 384, 384, STEP_PX),
+    ("test", 0, 384, 512, 512, TILE_PX),
+    ("test", 384, 0, 512, 384, TILE_PX),
+)
 TARGET = Path(__file__).parent / "nuclei"
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[Any]]
@@ -48,7 +48,7 @@ def main() -> None:
     pixels = np.clip(image.astype(np.float64) * 255 / image.max(), 0, 255).round().astype(np.uint8)
     document: dict[str, list[Any]] = {"images": [], "annotations": []}
     whole = np.bincount(nuclei.ravel())
-    for split, (y_min, x_min, y_max, x_max, step) in REGIONS.items():
+    for split, y_min, x_min, y_max, x_max, step in REGIONS:
         for y in range(y_min, y_max - TILE_PX + 1, step):
             for x in range(x_min, x_max - TILE_PX + 1, step):
                 window = np.s_[y : y + TILE_PX, x : x + TILE_PX]

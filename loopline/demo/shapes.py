@@ -20,7 +20,9 @@ from loopline.formats.labeled import LabeledImage
 from loopline.store.items import Shape
 
 LABELS_KEY: Final = "labels.json"
-HELD_BACK_EVERY: Final = 3  # of the training images, every so many comes without labels
+# The last so many of the training images come without labels. Neighbours overlap: of a tile from
+# amidst the others, a model would have seen most nuclei already.
+HELD_BACK_SHARE: Final = 0.4
 MEDIA_TYPES: Final = {".png": "image/png", ".jpg": "image/jpeg"}
 
 Answer = list[dict[str, Any]]  # the JSON that a labeler's client sends
@@ -49,7 +51,8 @@ def write_drawn(
     root, prefix = data_folder(name), prefix or f"{name}/"
     images = list(coco.read(root / "labels.json"))
     classes = tuple(coco.read_classes(root / "labels.json"))
-    held_back = {image.file_name for image in _trained(images)[::HELD_BACK_EVERY]}
+    trained = [image.file_name for image in images if image.split == "train"]
+    held_back = set(trained[len(trained) - round(HELD_BACK_SHARE * len(trained)) :])
     answers: dict[str, Answer] = {}
     for done, image in enumerate(images, start=1):
         data = (root / image.file_name).read_bytes()
@@ -77,10 +80,6 @@ def write_drawn(
         classes_by_asset={},
         shapes_by_asset=answers,
     )
-
-
-def _trained(images: list[LabeledImage]) -> list[LabeledImage]:
-    return [image for image in images if image.split == "train"]
 
 
 def _part(image: LabeledImage, held_back: set[str]) -> str:

@@ -15,16 +15,18 @@ from loopline.store.blobs import MemoryBlobs
 from loopline.vision import masks
 
 
-def test_a_third_of_the_training_images_comes_without_labels(tmp_path: Path) -> None:
+def test_the_last_of_the_training_images_come_without_labels(tmp_path: Path) -> None:
     bucket = MemoryBlobs()
     truth = write_drawn(bucket, "nuclei")
-    assert (len(truth.labeled), len(truth.test), len(truth.unlabeled)) == (19, 4, 9)
+    assert (len(truth.labeled), len(truth.test), len(truth.unlabeled)) == (15, 7, 10)
     assert truth.objects == 32
     path = tmp_path / "labels.json"
     path.write_bytes(bucket.get(truth.labels_key))
     said = {truth.prefix + image.file_name: image for image in coco.read(path)}
     assert {key for key, image in said.items() if image.labeled} == {*truth.labeled, *truth.test}
     assert {image.split for key, image in said.items() if key in truth.unlabeled} == {"train"}
+    trained = sorted(key for key, image in said.items() if image.split == "train")
+    assert trained[-10:] == sorted(truth.unlabeled)
 
 
 @pytest.mark.parametrize("as_boxes", [False, True])
