@@ -92,6 +92,7 @@ class RestServer:
             timeout_keep_alive=int(options.idle_s),
         )
         config.load()
+        self._tls = options.tls
         config.ssl = options.tls.ssl_context() if options.tls is not None else None
         self._server = uvicorn.Server(config)
         self._started = threading.Event()
@@ -117,7 +118,10 @@ class RestServer:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        sweeping = asyncio.create_task(sweep(self._server.server_state.connections))
+        beside = [asyncio.create_task(sweep(self._server.server_state.connections))]
+        context = self._server.config.ssl
+        if self._tls is not None and context is not None:
+            beside.append(asyncio.create_task(self._tls.keep_fresh(context)))
         serving = asyncio.create_task(self._server._serve([self._socket]))
         while not self._server.started and not serving.done():
             await asyncio.sleep(0.005)
@@ -125,7 +129,8 @@ class RestServer:
         try:
             await serving
         finally:
-            sweeping.cancel()
+            for task in beside:
+                task.cancel()
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import grpc
 import structlog
 
 from loopline.errors import Rejected
+
+LOOK_EVERY_S: Final = 5.0
 
 log = structlog.get_logger()
 
@@ -78,6 +81,26 @@ class TlsFiles:
                 f"{f' and clients of {self.client_ca}' if self.client_ca else ''}: {error}"
             ) from error
         return context
+
+    async def keep_fresh(self, context: ssl.SSLContext) -> None:
+        """Read certificate and key into a context again whenever they change, for ever.
+
+        Connections that are open keep the old one. Whose clients' certificates are good stays as it
+        was: a context only ever learns authorities.
+        """
+        seen = self._written()
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                if (now := self._written()) == seen:
+                    continue
+                self.ssl_context()  # a key that does not fit would leave the context without one
+                context.load_cert_chain(self.certificate, self.key)
+            except (OSError, Rejected) as error:
+                log.warning("certificate_unreadable", reason=str(error))
+            else:
+                seen = now
+                log.info("certificate_read_again", certificate=str(self.certificate))
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration(
