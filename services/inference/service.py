@@ -33,8 +33,11 @@ from services.inference.adapters.aliases import AliasFollower
 from services.inference.adapters.applications import Applications, ChunkResult
 from services.inference.adapters.bulk import BulkPredictor
 from services.inference.adapters.committed_models import CommittedModels
+from services.inference.adapters.data_plane import now_ms
+from services.inference.adapters.declarations import Declarations
 from services.inference.adapters.engine import EngineOptions, OnnxEngine, cores
 from services.inference.adapters.fronts import Fronts
+from services.inference.adapters.pipelines import Pipelines
 from services.inference.adapters.repository import ModelRepository
 from services.inference.adapters.rollouts import Rollouts, report_for_ever
 from services.inference.adapters.sampling import Sampler, SamplingPolicy
@@ -67,6 +70,8 @@ class Inference(Service):
         self._pool = ThreadPoolExecutor(
             settings.decode_threads or cores(), thread_name_prefix="decode"
         )
+        self.declarations = Declarations()
+        self.declarations.changed = self._serve_as_declared
         self.repository = ModelRepository(
             CommittedModels(self.log, self.objects),
             self._servable,
@@ -90,6 +95,7 @@ class Inference(Service):
     async def stop(self) -> None:
         """Finish open calls, then let the models go."""
         await asyncio.to_thread(self.fronts.stop, self.settings.drain_s)
+        self.pipelines.close()
         await self.sampler.flush()
         await self.aliases.stop()
         self._reporting.cancel()
@@ -229,14 +235,22 @@ class Inference(Service):
             instances=settings.engine_instances or engine.instances,
             direct=engine.image_s * 1e6 < settings.engine_direct_us,
         )
-        return Servable(model, engine, policy, settings.queue_images_max)
+        terms = self.declarations.terms(model.name)
+        return Servable(model, engine, policy, settings.queue_images_max, terms)
+
+    def _serve_as_declared(self) -> None:
+        """Serve what is loaded as the flows say now."""
+        for servable in self.repository.loaded():
+            servable.use(self.declarations.terms(servable.model.name))
 
     async def _start_following(self) -> None:
         reader = None
         if self.client is not None:
             js = self.client.jetstream()
-            reader = StreamReader(js, self.settings.workspace, [catalog.ALIAS_MOVED])
-        self.aliases = AliasFollower(self.log, reader, self.repository)
+            reader = StreamReader(
+                js, self.settings.workspace, [catalog.ALIAS_MOVED, catalog.FLOW_COMMITTED]
+            )
+        self.aliases = AliasFollower(self.log, reader, self.repository, self.declarations)
         await self.aliases.start()
 
     async def _start_front(self) -> None:
@@ -252,7 +266,16 @@ class Inference(Service):
         )
         self.sampler = Sampler(policy, self.objects, self.bus, self.agent, self.clock)
         scheduler = Scheduler(self.repository, self._pool, limits, self.rollouts, self.sampler)
-        fronts = Fronts(settings, self.repository, scheduler, self.access, self.clock)
+        self.pipelines = Pipelines(
+            scheduler,
+            self.declarations,
+            self.repository.knows,
+            lambda: now_ms(self.clock),
+            settings.queue_images_max,
+        )
+        fronts = Fronts(
+            settings, self.repository, scheduler, self.access, self.clock, self.pipelines
+        )
         await asyncio.to_thread(fronts.start)
         self.fronts = fronts
         self._reporting = asyncio.gather(

@@ -19,6 +19,8 @@ class InferenceSettings(ServiceSettings):
     """0 lets the system choose."""
     grpc_threads: int = Field(default=64, ge=1, le=1_024)
     """Calls handled at once; four times as many more may wait, the rest is refused."""
+    grpc_connections_max: int = Field(default=1_024, ge=1)
+    """Connections over gRPC at once; beyond that new ones are closed."""
     rest_host: str = ""
     """The address of the protocol over HTTP; `grpc_host` if empty."""
     rest_port: int = Field(default=0, ge=0, le=65_535)

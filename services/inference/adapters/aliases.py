@@ -1,4 +1,4 @@
-"""Following aliases: every inference process sees every move, first the last one of each, then all.
+"""Following aliases and flows: every process sees every move, first the last one of each, then all.
 
 A durable consumer would give each move to one process; this is a reader of the process's own.
 """
@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import structlog
 
-from loopline.contracts import AliasMoved
-from loopline.contracts.catalog import ALIAS_MOVED
+from loopline.contracts import AliasMoved, FlowCommitted
+from loopline.contracts.catalog import ALIAS_MOVED, FLOW_COMMITTED
 from loopline.store.commits import CommitLog, Committed
 from loopline.store.log_reader import LogReader
+from services.inference.adapters.declarations import Declarations
 from services.inference.adapters.repository import ModelRepository
 from services.inference.domain.model import AliasTarget, VersionKey
 from services.inference.domain.rollout import Rollout
@@ -25,17 +26,23 @@ log = structlog.get_logger()
 
 
 class AliasFollower:
-    """Keeps a repository where the aliases are.
+    """Keeps a repository where the aliases are, and what the flows declare.
 
     Args:
         commits: Read once for where the aliases are.
         reader: Read from there on, for ever; None to follow no further, but by `catch_up`.
         repository: What is kept.
+        declarations: What the flows declare, kept too.
     """
 
     def __init__(
-        self, commits: CommitLog, reader: LogReader | None, repository: ModelRepository
+        self,
+        commits: CommitLog,
+        reader: LogReader | None,
+        repository: ModelRepository,
+        declarations: Declarations,
     ) -> None:
+        self._declarations = declarations
         self._commits = commits
         self._reader = reader
         self._repository = repository
@@ -52,6 +59,8 @@ class AliasFollower:
 
     async def catch_up(self) -> None:
         """Load what the aliases point to now; returns when that is done or takes too long."""
+        for flow in await self._commits.heads(FLOW_COMMITTED):
+            self._declarations.follow(flow)
         heads = await self._commits.heads(ALIAS_MOVED)
         tasks = [self._begin(head) for head in heads]
         if tasks:
@@ -67,7 +76,10 @@ class AliasFollower:
     async def _follow(self, reader: LogReader, after: int) -> None:
         async for batch in reader.read(after):
             for committed in batch.commits:
-                self._begin(committed)
+                if isinstance(committed.message, FlowCommitted):
+                    self._declarations.follow(committed)
+                else:
+                    self._begin(committed)
 
     def _begin(self, committed: Committed[Any]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._repository.follow(alias_target(committed)))

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
@@ -36,12 +36,14 @@ class Inferred:
         count: How many images.
         queue_ns: How long it waited for the engine.
         infer_ns: How long the engine took for the batch it was in.
+        facts: What the answer tells beside its tensors, as parameters.
     """
 
     outputs: Mapping[str, Array]
     count: int
     queue_ns: int
     infer_ns: int
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -107,11 +109,17 @@ class Batcher:
             if runs_here:
                 self._free -= 1
             else:
-                self._queue.add(waiting, priority)
+                self._queue.add(waiting, priority or self._policy.priority)
                 if self._free > 0:
                     self._changed.notify()
         if runs_here:
             self._run_here(waiting)
+
+    def use(self, policy: BatchPolicy) -> None:
+        """Let requests share executions otherwise from now on; the instances stay as they are."""
+        with self._changed:
+            self._policy = policy
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Take nothing more; what is queued is still answered."""

@@ -20,8 +20,9 @@ from loopline.contracts.oip.v2 import (
 from loopline.errors import Forbidden, NotFound, Rejected, Transient
 from services.inference.adapters import oip_descriptions
 from services.inference.adapters.gate import Visitor
+from services.inference.adapters.pipelines import Pipeline, Pipelines
 from services.inference.adapters.repository import ModelRepository
-from services.inference.adapters.servable import Servable
+from services.inference.adapters.servable import Served
 from services.inference.adapters.shared_memory import SharedMemory
 from services.inference.domain.admission import Limits
 
@@ -40,6 +41,7 @@ class ControlPlane:
         limits: Told in configurations.
         memory: The regions of shared memory.
         memory_for: Who may register regions: clients on this machine, all, or none.
+        pipelines: Told beside the models; None for none.
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class ControlPlane:
         limits: Limits,
         memory: SharedMemory,
         memory_for: MemoryFor = "local",
+        pipelines: Pipelines | None = None,
     ) -> None:
+        self._pipelines = pipelines
         self._repository = repository
         self._limits = limits
         self._memory = memory
@@ -57,6 +61,9 @@ class ControlPlane:
     def model_ready(self, visitor: Visitor, name: str, version: str) -> bool:
         """Tell whether a model version is loaded; asking does not load it."""
         visitor.must_predict(name)
+        pipeline = self._pipeline(name, version)
+        if pipeline is not None:
+            return not self._unready(pipeline)
         try:
             key = self._repository.resolve(name, version)
         except (NotFound, Transient):
@@ -68,6 +75,9 @@ class ControlPlane:
     ) -> service_pb2.ModelMetadataResponse:
         """Return inputs and outputs of a model version; loads it if need be."""
         visitor.must_predict(name)
+        pipeline = self._pipeline(name, version)
+        if pipeline is not None:
+            return oip_descriptions.pipeline_metadata(pipeline)
         servable = self._repository.find(name, version)
         loaded = self._repository.loaded()
         versions = [s.model.version for s in loaded if s.model.name == name]
@@ -78,6 +88,9 @@ class ControlPlane:
     ) -> model_config_pb2.ModelConfigResponse:
         """Return how a model version is served; loads it if need be."""
         visitor.must_predict(name)
+        pipeline = self._pipeline(name, version)
+        if pipeline is not None:
+            return oip_descriptions.pipeline_config(pipeline, self._limits.batch_images)
         servable = self._repository.find(name, version)
         return oip_descriptions.model_config(servable, self._limits.batch_images)
 
@@ -87,9 +100,13 @@ class ControlPlane:
         """Return what loaded model versions did: one, all of a model, or all that may be asked."""
         if name:
             visitor.must_predict(name)
-            return oip_descriptions.statistics(self._selected(name, version))
+            pipeline = self._pipeline(name, version)
+            selected = self._selected(name, version) if pipeline is None else [pipeline]
+            return oip_descriptions.statistics(selected)
+        pipelines = self._pipelines.all() if self._pipelines is not None else []
+        served: list[Served] = [*self._repository.loaded(), *pipelines]
         return oip_descriptions.statistics(
-            [s for s in self._repository.loaded() if _may_see(visitor, s.model.name)]
+            [one for one in served if _may_see(visitor, one.model.name)]
         )
 
     def index(
@@ -97,7 +114,9 @@ class ControlPlane:
     ) -> repository_pb2.RepositoryIndexResponse:
         """Return which model versions there are, and in which state, of those that may be asked."""
         _check_repository(repository)
-        entries = [e for e in self._repository.index() if _may_see(visitor, e.key.model)]
+        pipelines = self._pipelines.entries() if self._pipelines is not None else []
+        known = (*self._repository.index(), *pipelines)
+        entries = [e for e in known if _may_see(visitor, e.key.model)]
         wanted = [e for e in entries if e.state == "READY" or not ready]
         return oip_descriptions.repository_index(wanted)
 
@@ -165,7 +184,13 @@ class ControlPlane:
             found.offset, found.byte_size = region.offset, region.byte_size
         return response
 
-    def _selected(self, name: str, version: str) -> Sequence[Servable]:
+    def _pipeline(self, name: str, version: str) -> Pipeline | None:
+        return None if self._pipelines is None else self._pipelines.find(name, version)
+
+    def _unready(self, pipeline: Pipeline) -> str:
+        return "" if self._pipelines is None else self._pipelines.unready(pipeline)
+
+    def _selected(self, name: str, version: str) -> Sequence[Served]:
         loaded = self._repository.loaded()
         if version:
             key = self._repository.resolve(name, version)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
 
@@ -16,17 +16,20 @@ from loopline.clock import Clock
 from loopline.contracts import ArtefactKind, ArtefactRef
 from loopline.contracts.inference.v1 import predict_pb2
 from loopline.digests import sha256_hex
-from loopline.errors import LooplineError, Rejected
+from loopline.errors import Rejected
 from loopline.store.items import Prediction
 from services.inference.adapters import oip, oip_answers
 from services.inference.adapters.batching import Inferred
+from services.inference.adapters.declarations import Declarations
 from services.inference.adapters.gate import ANYBODY, Visitor
 from services.inference.adapters.messages import shape_message
-from services.inference.adapters.scheduling import Job, Scheduler
-from services.inference.adapters.servable import Servable
+from services.inference.adapters.pipeline_run import pipeline_response
+from services.inference.adapters.pipelines import Pipelines
+from services.inference.adapters.scheduling import Job, Scheduler, await_job
+from services.inference.adapters.servable import Served
 from services.inference.adapters.shared_memory import SharedMemory
 from services.inference.domain.answers import answer, predictions
-from services.inference.domain.model import IMAGE_TASKS, ModelVersion, TensorSpec
+from services.inference.domain.model import IMAGE_TASKS, PIPELINE, ModelVersion, TensorSpec
 from services.inference.domain.tensors import (
     EncodedImages,
     Payload,
@@ -57,7 +60,8 @@ class Ticket:
 
     def longest_s(self, timeout_s: float) -> float:
         """Return how long to wait for the answer: as the request says, at most `timeout_s`."""
-        return timeout_s if self._timeout_s is None else min(timeout_s, self._timeout_s)
+        longest_s = self._job.longest_s(timeout_s)
+        return longest_s if self._timeout_s is None else min(longest_s, self._timeout_s)
 
     @property
     def future(self) -> Future[Inferred]:
@@ -91,7 +95,9 @@ class Ticket:
         inferred = self._job.future.result(0)
         model = self._job.servable.model
         outputs = answer(model, inferred.outputs, self._outputs, self._job.placements)
-        told = tell(oip_answers.answer_of(self.request, model, outputs, self._memory))
+        told = tell(
+            oip_answers.answer_of(self.request, model, outputs, self._memory, inferred.facts)
+        )
         self._job.answered(inferred, time.perf_counter_ns() - started_ns, now_ms(self._clock))
         return told
 
@@ -112,12 +118,20 @@ class DataPlane:
         scheduler: Runs them.
         clock: Time.
         memory: Regions of shared memory that requests may name; None for none.
+        pipelines: Answer where a request names one of them; None for none.
     """
 
     def __init__(
-        self, scheduler: Scheduler, clock: Clock, memory: SharedMemory | None = None
+        self,
+        scheduler: Scheduler,
+        clock: Clock,
+        memory: SharedMemory | None = None,
+        pipelines: Pipelines | None = None,
     ) -> None:
         self._scheduler = scheduler
+        self._pipelines = pipelines or Pipelines(
+            scheduler, Declarations(), lambda _: False, lambda: now_ms(clock)
+        )
         self._clock = clock
         self._memory = memory
 
@@ -149,11 +163,15 @@ class DataPlane:
         limit = self._scheduler.limits.batch_images
         outputs: tuple[TensorSpec, ...] = ()
 
-        def payload(servable: Servable) -> Payload:
+        def payload(servable: Served) -> Payload:
             nonlocal outputs
             outputs = requested_outputs(request.outputs, servable.outputs)
             return payload_of(request.inputs, servable.model, servable.signature, limit)
 
+        pipeline = self._pipelines.find(request.model, request.version)
+        if pipeline is not None:
+            job = self._pipelines.start(pipeline, payload, request.priority, request.sticky_key)
+            return Ticket(request, outputs, job, self._clock, self.memory_of(visitor))
         job = self._scheduler.start(
             request.model,
             request.version,
@@ -184,25 +202,16 @@ class DataPlane:
         if not 0 < len(files) <= limit:
             raise Rejected(f"the request has {len(files)} images: 1 to {limit} go into one")
         payload = partial(_encoded, files)
-        job = self._scheduler.start(request.model, request.version, payload, tolerant=True)
-        inferred = await_job(job, timeout_s)
+        pipeline = self._pipelines.find(request.model, request.version)
+        if pipeline is not None:
+            job = self._pipelines.start(pipeline, payload, tolerant=True)
+        else:
+            job = self._scheduler.start(request.model, request.version, payload, tolerant=True)
+        inferred = await_job(job, job.longest_s(timeout_s))
         started_ns = time.perf_counter_ns()
         response = _response(request, job, inferred)
         job.answered(inferred, time.perf_counter_ns() - started_ns, now_ms(self._clock))
         return response
-
-
-def await_job(job: Job, timeout_s: float) -> Inferred:
-    """Wait for a job; count it as failed and free its place where no answer comes."""
-    try:
-        return job.future.result(timeout_s)
-    except (LooplineError, CancelledError):
-        job.failed()
-        raise
-    except TimeoutError:
-        job.failed()
-        job.cancel()
-        raise
 
 
 def now_ms(clock: Clock) -> int:
@@ -210,9 +219,9 @@ def now_ms(clock: Clock) -> int:
     return int(clock.now().timestamp() * 1000)
 
 
-def _encoded(files: tuple[bytes, ...], servable: Servable) -> Payload:
+def _encoded(files: tuple[bytes, ...], servable: Served) -> Payload:
     model = servable.model
-    if model.task not in IMAGE_TASKS:
+    if model.task not in (*IMAGE_TASKS, PIPELINE):
         raise Rejected(f"{model.key} takes tensors, not images: ask it by ModelInfer")
     return EncodedImages(files)
 
@@ -227,6 +236,8 @@ def _response(
         model=ArtefactRef(kind=kind, name=model.name, version=model.version, digest=model.digest),
     )
     assets = [sha256_hex(file) for file in request.images]
+    if model.task == PIPELINE:
+        return pipeline_response(response, assets, inferred, job.errors)
     good = [asset for index, asset in enumerate(assets) if index not in job.errors]
     found = iter(predictions(good, model, inferred.outputs, job.placements or ()) if good else ())
     for index, asset in enumerate(assets):

@@ -13,6 +13,7 @@ from services.inference.adapters.control_plane import ControlPlane
 from services.inference.adapters.data_plane import DataPlane
 from services.inference.adapters.gate import Gate, Guard
 from services.inference.adapters.grpc_server import GrpcOptions, GrpcServer
+from services.inference.adapters.pipelines import Pipelines
 from services.inference.adapters.repository import ModelRepository
 from services.inference.adapters.rest import RestOptions, RestServer
 from services.inference.adapters.scheduling import Scheduler
@@ -36,6 +37,7 @@ class Fronts:
         scheduler: Runs requests.
         guard: Tells who shows a token.
         clock: Time.
+        pipelines: Asked like models.
 
     Raises:
         LooplineError: A port is taken, or a setting cannot be met.
@@ -48,10 +50,13 @@ class Fronts:
         scheduler: Scheduler,
         guard: Guard,
         clock: Clock,
+        pipelines: Pipelines,
     ) -> None:
         self._memory = SharedMemory(settings.shared_memory_regions_max)
-        plane = DataPlane(scheduler, clock, self._memory)
-        control = ControlPlane(repository, scheduler.limits, self._memory, settings.shared_memory)
+        plane = DataPlane(scheduler, clock, self._memory, pipelines)
+        control = ControlPlane(
+            repository, scheduler.limits, self._memory, settings.shared_memory, pipelines
+        )
         gate = Gate(
             guard if asks_for_tokens(settings) else None,
             Quotas(_quota_limits(settings), clock.monotonic_s),
@@ -125,6 +130,7 @@ def _grpc_options(settings: InferenceSettings) -> GrpcOptions:
         host=settings.grpc_host,
         port=settings.grpc_port,
         threads=settings.grpc_threads,
+        connections=settings.grpc_connections_max,
         message_bytes=settings.message_max_bytes,
         tls=_tls(settings),
         streams=StreamLimits(

@@ -46,6 +46,7 @@ class GrpcOptions:
         host: The address to bind.
         port: The port; 0 lets the system choose.
         threads: Calls handled at once.
+        connections: Connections at once.
         message_bytes: The largest message taken or given.
         tls: Certificate and key, and whose clients' certificates are good; None for plain text.
         streams: The bounds of streams.
@@ -54,6 +55,7 @@ class GrpcOptions:
     host: str = "127.0.0.1"
     port: int = 0
     threads: int = 64
+    connections: int = 1_024
     message_bytes: int = 64 * 1024 * 1024
     tls: TlsFiles | None = None
     streams: StreamLimits = field(default_factory=StreamLimits)
@@ -87,7 +89,7 @@ class GrpcServer:
         self._streams = Streams(plane, gate.quotas, options.streams)
         self._server = grpc.server(
             cast("ThreadPoolExecutor", self._threads),  # `submit` is all that it uses
-            options=_channel_options(options.message_bytes),
+            options=_channel_options(options),
             maximum_concurrent_rpcs=options.threads * (1 + PENDING_PER_THREAD),
         )
         shows_identities = options.tls is not None and options.tls.client_ca is not None
@@ -119,10 +121,11 @@ class GrpcServer:
         self._threads.shutdown()
 
 
-def _channel_options(message_bytes: int) -> list[tuple[str, int]]:
+def _channel_options(options: GrpcOptions) -> list[tuple[str, int]]:
     return [
-        ("grpc.max_receive_message_length", message_bytes),
-        ("grpc.max_send_message_length", message_bytes),
+        ("grpc.max_receive_message_length", options.message_bytes),
+        ("grpc.max_send_message_length", options.message_bytes),
+        ("grpc.max_allowed_incoming_connections", options.connections),
         ("grpc.max_metadata_size", METADATA_MAX_BYTES),
         ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),

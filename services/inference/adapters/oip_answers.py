@@ -41,12 +41,14 @@ class Answer:
         model: Who answers.
         outputs: What it says, after the request's wishes; `bytes` strings for classifications.
         placed: Where outputs were put, by name; those do not travel with the answer.
+        facts: What it tells beside its tensors, as parameters.
     """
 
     request: InferRequest
     model: ModelVersion
     outputs: Sequence[OutputTensor]
     placed: Mapping[str, RegionUse] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def answer_of(
@@ -54,6 +56,7 @@ def answer_of(
     model: ModelVersion,
     outputs: Sequence[OutputTensor],
     memory: Memory | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> Answer:
     """Return an answer as the request wishes it; what goes to shared memory is there then.
 
@@ -69,12 +72,13 @@ def answer_of(
         given.append(classified(output, count, model.classes) if count else output)
         if wish.place is not None:
             placed[output.name] = _place(given[-1], wish.place, memory)
-    return Answer(request, model, given, placed)
+    return Answer(request, model, given, placed, facts or {})
 
 
-def encode_answer(answer: Answer, extra: Mapping[str, bool] | None = None) -> bytes:
+def encode_answer(answer: Answer, extra: Mapping[str, bool | str] | None = None) -> bytes:
     """Return the bytes of a ModelInferResponse, with extra parameters."""
     model, request = answer.model, answer.request
+    extra = {**answer.facts, **(extra or {})}
     # One that has no typed form makes the whole answer raw: it is one or the other.
     is_raw = request.is_raw or any(output.datatype not in FIELDS for output in answer.outputs)
     if not is_raw:
@@ -111,7 +115,7 @@ def _place(output: OutputTensor, place: RegionUse, memory: Memory | None) -> Reg
 
 
 def _answer_head(
-    model: ModelVersion, request_id: str, extra: Mapping[str, bool] | None
+    model: ModelVersion, request_id: str, extra: Mapping[str, bool | str] | None
 ) -> service_pb2.ModelInferResponse:
     """Return an answer without its outputs."""
     response = service_pb2.ModelInferResponse(
@@ -119,14 +123,17 @@ def _answer_head(
     )
     response.parameters[MODEL_DIGEST].string_param = model.digest
     for name, value in (extra or {}).items():
-        response.parameters[name].bool_param = value
+        if isinstance(value, str):
+            response.parameters[name].string_param = value
+        else:
+            response.parameters[name].bool_param = value
     return response
 
 
 def _raw_answer_head(
     model: ModelVersion,
     request_id: str,
-    extra: Mapping[str, bool] | None,
+    extra: Mapping[str, bool | str] | None,
     outputs: tuple[_Output, ...],
     places: tuple[RegionUse | None, ...],
 ) -> bytes:

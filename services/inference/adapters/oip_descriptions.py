@@ -9,20 +9,29 @@ from loopline import __version__
 from loopline.contracts.oip.v2 import model_config_pb2 as config
 from loopline.contracts.oip.v2 import repository_pb2, service_pb2, statistics_pb2
 from services.inference.adapters.oip import MODEL_DIGEST
+from services.inference.adapters.pipelines import Pipeline
 from services.inference.adapters.repository import IndexEntry
-from services.inference.adapters.servable import Servable
+from services.inference.adapters.servable import Servable, Served
 from services.inference.adapters.statistics import Duration, Figures
 from services.inference.domain.model import (
+    BOXES,
+    CLASS,
+    CONFIDENCE,
     IMAGE_TASKS,
     INPUT,
+    LABELS,
     ONNX_FILE,
+    SCORES,
     ModelVersion,
     TensorSpec,
 )
 from services.inference.domain.tensors import BYTES
 
+PRIORITY_LEVELS: Final = 1_000
+_US: Final = 1e6
 SERVER_NAME: Final = "loopline"
 PLATFORM: Final = "onnxruntime_onnx"
+PIPELINE_PLATFORM: Final = "ensemble"
 BACKEND: Final = "onnxruntime"
 EXTENSIONS: Final = (
     "binary_tensor_data",
@@ -99,13 +108,7 @@ def model_config(servable: Servable, batch_images: int) -> config.ModelConfigRes
             group(name=model.name, count=1, kind=group.KIND_GPU if on_gpu else group.KIND_CPU)
         ],
         default_model_filename=ONNX_FILE,
-        dynamic_batching=config.ModelDynamicBatching(
-            preferred_batch_size=[servable.policy.size],
-            preserve_ordering=True,
-            default_queue_policy=config.ModelQueuePolicy(
-                max_queue_size=servable.admission.capacity_images
-            ),
-        ),
+        dynamic_batching=_dynamic_batching(servable),
     )
     facts = {
         MODEL_DIGEST: model.digest,
@@ -121,7 +124,90 @@ def model_config(servable: Servable, batch_images: int) -> config.ModelConfigRes
     return config.ModelConfigResponse(config=answer)
 
 
-def statistics(servables: Sequence[Servable]) -> statistics_pb2.ModelStatisticsResponse:
+def _dynamic_batching(servable: Servable) -> config.ModelDynamicBatching:
+    policy, timeout_s = servable.policy, servable.timeout_s
+    return config.ModelDynamicBatching(
+        preferred_batch_size=[policy.size],
+        max_queue_delay_microseconds=round(policy.max_delay_s * _US),
+        preserve_ordering=True,
+        priority_levels=PRIORITY_LEVELS,
+        default_priority_level=policy.priority,
+        default_queue_policy=config.ModelQueuePolicy(
+            default_timeout_microseconds=0 if timeout_s is None else round(timeout_s * _US),
+            max_queue_size=servable.admission.capacity_images,
+        ),
+    )
+
+
+def pipeline_metadata(pipeline: Pipeline) -> service_pb2.ModelMetadataResponse:
+    """Return a pipeline's inputs and outputs."""
+    tensor = service_pb2.ModelMetadataResponse.TensorMetadata
+    return service_pb2.ModelMetadataResponse(
+        name=pipeline.model.name,
+        versions=[str(pipeline.model.version)],
+        platform=PIPELINE_PLATFORM,
+        inputs=[
+            tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+            for spec in pipeline.signature.inputs
+        ],
+        outputs=[
+            tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+            for spec in pipeline.outputs
+        ],
+    )
+
+
+def pipeline_config(pipeline: Pipeline, batch_images: int) -> config.ModelConfigResponse:
+    """Return how a pipeline is served: which models it asks, and with what."""
+    terms = pipeline.terms
+    step = config.ModelEnsembling.Step
+    of_detector = {name: name for name in (BOXES, SCORES, LABELS)}
+    of_classifier = {name: name for name in (CLASS, CONFIDENCE)}
+    answer = config.ModelConfig(
+        name=terms.name,
+        platform=PIPELINE_PLATFORM,
+        max_batch_size=batch_images,
+        input=[
+            config.ModelInput(name=spec.name, data_type=_data_type(spec), dims=(1,))
+            for spec in pipeline.signature.inputs
+        ],
+        output=[
+            config.ModelOutput(name=spec.name, data_type=_data_type(spec), dims=spec.shape[1:])
+            for spec in pipeline.outputs
+        ],
+        ensemble_scheduling=config.ModelEnsembling(
+            step=[
+                step(
+                    model_name=terms.detector.model,
+                    model_version=-1,
+                    input_map={INPUT: INPUT},
+                    output_map=of_detector,
+                ),
+                step(
+                    model_name=terms.classifier.model,
+                    model_version=-1,
+                    input_map={INPUT: BOXES},
+                    output_map=of_classifier,
+                ),
+            ]
+        ),
+    )
+    facts = {
+        "task": pipeline.model.task,
+        "flow": f"{terms.flow}@v{terms.version}",
+        "detector": f"{terms.detector.model}@{terms.detector.alias}",
+        "classifier": f"{terms.classifier.model}@{terms.classifier.alias}",
+        "score_min": f"{terms.score_min:g}",
+        "crops_max": str(terms.crops_max),
+        "margin": f"{terms.margin:g}",
+        "encoded_images": f"input {INPUT!r} as BYTES of shape [N] or [N, 1]",
+    }
+    for name, value in facts.items():
+        answer.parameters[name].string_value = value
+    return config.ModelConfigResponse(config=answer)
+
+
+def statistics(servables: Sequence[Served]) -> statistics_pb2.ModelStatisticsResponse:
     """Return what model versions did since they were loaded."""
     return statistics_pb2.ModelStatisticsResponse(
         model_stats=[_statistics(s.model, s.statistics.snapshot()) for s in servables]

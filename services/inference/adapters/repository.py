@@ -187,6 +187,12 @@ class ModelRepository:
         reason = f"cannot be loaded: {failure[1].message}" if failure else "is being loaded"
         raise Transient(f"{wanted.key}, the {alias} of {name}, {reason}")
 
+    def knows(self, name: str) -> bool:
+        """Tell whether a model of that name has an alias, or is loaded."""
+        return any(model == name for model, _ in list(self._wanted)) or any(
+            key.model == name for key in list(self._loaded)
+        )
+
     def target(self, name: str, alias: str) -> AliasTarget | None:
         """Return where an alias points for requests now; None where it points nowhere yet."""
         return self._served.get((name, alias))

@@ -148,7 +148,7 @@ def encode_answer(answer: oip_answers.Answer) -> tuple[bytes, int]:
     document: Json = {
         "model_name": model.name,
         "model_version": str(model.version),
-        "parameters": {oip.MODEL_DIGEST: model.digest},
+        "parameters": {oip.MODEL_DIGEST: model.digest, **answer.facts},
         "outputs": outputs,
     }
     if request.id:

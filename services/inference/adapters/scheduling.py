@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, InvalidStateError
+from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
 from dataclasses import dataclass, field
 
 from loopline.errors import LooplineError, Rejected
@@ -18,10 +18,11 @@ from services.inference.adapters.preprocessing import Preparation, Prepared
 from services.inference.adapters.repository import ModelRepository
 from services.inference.adapters.rollouts import SHADOW_PRIORITY, Followed, Rollouts
 from services.inference.adapters.sampling import Sampler
-from services.inference.adapters.servable import Servable
+from services.inference.adapters.servable import Servable, Served
 from services.inference.adapters.statistics import RequestTimes
 from services.inference.domain.admission import Exhausted, Limits, Retired
 from services.inference.domain.model import INPUT
+from services.inference.domain.serving import Step
 from services.inference.domain.tensors import EncodedImages, Payload, Tensors
 
 FIND_ATTEMPTS = 3
@@ -44,7 +45,7 @@ class Job:
         sampler: Who records it; None where it is not to be.
     """
 
-    servable: Servable
+    servable: Served
     images: int
     tolerant: bool
     started_ns: int
@@ -56,6 +57,11 @@ class Job:
     here: bool = False
     files: tuple[bytes, ...] = ()
     sampler: Sampler | None = None
+
+    def longest_s(self, timeout_s: float) -> float:
+        """Return how long it may take: as its model's flow says, at most `timeout_s`."""
+        own_s = self.servable.timeout_s
+        return timeout_s if own_s is None else min(timeout_s, own_s)
 
     def cancel(self) -> None:
         """Free its place, unless the engine has it."""
@@ -106,7 +112,7 @@ class Scheduler:
         self,
         name: str,
         version: str,
-        payload_for: Callable[[Servable], Payload],
+        payload_for: Callable[[Served], Payload],
         *,
         tolerant: bool = False,
         priority: int = 0,
@@ -141,8 +147,8 @@ class Scheduler:
                 payload = payload_for(servable)
                 self._record(job, payload)
                 if followed is None or servable.model.key == followed.rollout.key:
-                    return self._start(job, payload)
-                return self._start_both(followed, job, payload)
+                    return self._start(servable, job, payload)
+                return self._start_both(followed, servable, job, payload)
             except Retired:
                 if attempt == FIND_ATTEMPTS - 1:
                     raise
@@ -151,52 +157,62 @@ class Scheduler:
                 raise
         raise AssertionError("unreachable")
 
+    def unready(self, step: Step) -> str:
+        """Return why a model that is named by its alias cannot be asked now; "" where it can."""
+        try:
+            self._repository.resolve(step.model, step.alias)
+        except LooplineError as error:
+            return error.message
+        return ""
+
     def _record(self, job: Job, payload: Payload) -> None:
         sampler = self._sampler
         if sampler is not None and isinstance(payload, EncodedImages) and sampler.wants():
             job.sampler, job.files = sampler, payload.files
 
-    def _start_both(self, followed: Followed, job: Job, payload: Payload) -> Job:
+    def _start_both(
+        self, followed: Followed, servable: Servable, job: Job, payload: Payload
+    ) -> Job:
         """Start a request and, where it is to get one, a copy for the second version."""
         second = self._rollouts.shadow(followed)
-        self._start(job, payload)
+        self._start(servable, job, payload)
         if second is None:
             return job
         copy = Job(second, 0, job.tolerant, job.started_ns, priority=SHADOW_PRIORITY)
         try:
-            self._start(copy, payload)
+            self._start(second, copy, payload)
         except LooplineError:  # it has enough to do, or is gone
             followed.tally.add("shadow_dropped")
         else:
-            self._rollouts.compare(followed, job.servable.model.task, job.future, copy.future)
+            self._rollouts.compare(followed, servable.model.task, job.future, copy.future)
         return job
 
-    def _start(self, job: Job, payload: Payload) -> Job:
-        admission, job.images = job.servable.admission, payload.count
+    def _start(self, servable: Servable, job: Job, payload: Payload) -> Job:
+        admission, job.images = servable.admission, payload.count
         admission.enter(payload.count)
         job.future.add_done_callback(lambda _: admission.leave(payload.count))
         try:
-            self._begin(job, payload)
+            self._begin(servable, job, payload)
         except BaseException:
             job.future.cancel()  # whatever it was, the place is free again
             raise
         return job
 
-    def _begin(self, job: Job, payload: Payload) -> None:
+    def _begin(self, servable: Servable, job: Job, payload: Payload) -> None:
         if isinstance(payload, EncodedImages):
             preparation = Preparation(
                 payload.files,
-                job.servable.model,
+                servable.model,
                 self.limits.image_pixels,
-                lambda prepared: _prepared(job, prepared),
+                lambda prepared: _prepared(servable, job, prepared),
                 job.future.cancelled,
             )
             preparation.start(self._pool)
         else:
-            job.servable.batcher.submit(payload, job.future, job.priority, here=job.here)
+            servable.batcher.submit(payload, job.future, job.priority, here=job.here)
 
 
-def _prepared(job: Job, prepared: Prepared) -> None:
+def _prepared(servable: Servable, job: Job, prepared: Prepared) -> None:
     """Hand a decoded request to the engine, or say what is wrong with it."""
     job.input_ns = prepared.elapsed_ns
     try:
@@ -212,6 +228,19 @@ def _prepared(job: Job, prepared: Prepared) -> None:
         elif not job.future.cancelled():
             tensors = Tensors({INPUT: prepared.pixels}, count)
             # A thread of the decoders is not to be held up: others wait for it.
-            job.servable.batcher.submit(tensors, job.future, job.priority)
+            servable.batcher.submit(tensors, job.future, job.priority)
     except (InvalidStateError, ClosedError):
         pass  # the client cancelled meanwhile
+
+
+def await_job(job: Job, timeout_s: float) -> Inferred:
+    """Wait for a job; count it as failed and free its place where no answer comes."""
+    try:
+        return job.future.result(timeout_s)
+    except (LooplineError, CancelledError):
+        job.failed()
+        raise
+    except TimeoutError:
+        job.failed()
+        job.cancel()
+        raise

@@ -15,6 +15,8 @@ BOXES, SCORES, LABELS, MASK = "boxes", "scores", "labels", "mask"
 CLASSIFICATION, DETECTION, SEGMENTATION = "classification", "detection", "segmentation"
 TENSORS = "tensors"
 """The task of a graph that is not one of ours: its own tensors go in and come out."""
+PIPELINE = "pipeline"
+"""Not a version's task: of a detector and a classifier that are asked one after the other."""
 IMAGE_TASKS = (CLASSIFICATION, DETECTION, SEGMENTATION)
 GRAPH_OUTPUTS: Mapping[str, Mapping[str, int]] = {
     CLASSIFICATION: {PROBABILITIES: 2},

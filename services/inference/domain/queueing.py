@@ -23,6 +23,7 @@ class BatchPolicy:
         instances: Executions at once.
         direct: Whether callers that wait anyway run their requests themselves even where the engine
             is busy: a network that takes less than a change of threads gains nothing by batching.
+        priority: Of requests that name none.
     """
 
     max_batch: int = 8
@@ -30,6 +31,7 @@ class BatchPolicy:
     max_delay_s: float = 0.0
     instances: int = 1
     direct: bool = False
+    priority: int = DEFAULT_PRIORITY
 
     @property
     def size(self) -> int:

@@ -17,7 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from loopline.errors import Rejected
-from services.inference.domain.model import INPUT, TENSORS, ModelVersion, Signature, TensorSpec
+from services.inference.domain.model import (
+    INPUT,
+    PIPELINE,
+    TENSORS,
+    ModelVersion,
+    Signature,
+    TensorSpec,
+)
 
 Array = npt.NDArray[Any]  # of any datatype of the protocol
 Arrays = Mapping[str, Array]
@@ -108,6 +115,11 @@ def payload_of(
     tensor = _only_input(inputs)
     if tensor.datatype == BYTES:
         return EncodedImages(_files(tensor, max_images))
+    if model.task == PIPELINE:
+        raise Rejected(
+            f"input {INPUT!r} has datatype {tensor.datatype or 'none'}: a pipeline takes BYTES "
+            "(encoded images)"
+        )
     if tensor.datatype == UINT8:
         pixels = _pixels(tensor, model, max_images)
         return Tensors({INPUT: pixels}, len(pixels))

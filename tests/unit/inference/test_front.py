@@ -440,4 +440,11 @@ async def test_a_port_that_is_taken_is_named(
     taken = settings.model_copy(update={f"{front}_port": port})
     scheduler = Scheduler(service.repository, service._pool, Limits())
     with pytest.raises(LooplineError, match=str(port)):
-        Fronts(taken, service.repository, scheduler, service.access, service.clock)
+        Fronts(
+            taken,
+            service.repository,
+            scheduler,
+            service.access,
+            service.clock,
+            service.pipelines,
+        )

@@ -242,6 +242,40 @@ async def test_ten_thousand_connections_opened_and_dropped_leave_nothing_behind(
             client.close()
 
 
+async def test_connections_beyond_the_bound_are_closed_and_make_room_as_they_end(
+    serve: Callable[..., Any],
+) -> None:
+    most = 4
+    async with serve(grpc_connections_max=most) as service:
+        port = service.fronts.grpc.port
+        held = [RudeClient(port) for _ in range(most)]
+        try:
+            beyond = socket.create_connection(("127.0.0.1", port), timeout=20)
+            with beyond:
+                assert await asyncio.to_thread(beyond.recv, 1) == b"", "it is closed"
+        finally:
+            for each in held:
+                each.close()
+        client = Client(port)
+        try:
+            await until_answered(client)
+        finally:
+            client.close()
+
+
+async def until_answered(client: Client) -> None:
+    """Ask until the server has room for the connection."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                assert (await client.infer(request())).model_name == "colours"
+                return
+            except grpc.RpcError as error:
+                if error.code() is not StatusCode.UNAVAILABLE:
+                    raise
+                await asyncio.sleep(0.05)
+
+
 def open_and_drop(port: int, count: int, said: bytes) -> None:
     """Open connections, at most `AT_ONCE` at a time, and reset them."""
     open_: list[socket.socket] = []
