@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +31,9 @@ from loopline.store.objects import ObjectStore
 
 HTTP_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
+QUIET_S = 10.0
+"""After so long without a report who waits for a run looks for its last one: while the bus was
+away reports were stored and reached nobody."""
 ENDED = (RunState.RUN_STATE_COMPLETED, RunState.RUN_STATE_FAILED, RunState.RUN_STATE_CANCELLED)
 
 
@@ -183,14 +187,32 @@ class Session:
             if not wait:
                 return CommandResult(command_id, None)
             # Of a command that was sent before, everything may have been told already.
-            earlier = await self._reported(command_id) if id else []
-            return await _follow(command_id, _after(earlier, reports), told)
+            heard = self._heard(reports, quiet_s=0.0 if id else QUIET_S)
+            async with aclosing(heard):
+                return await _follow(command_id, heard, told)
 
-    async def _reported(self, command_id: str) -> list[RunChanged]:
-        """Return the last reports of the runs that a command started."""
-        subject = catalog.RUN_CHANGED.subject(self.settings.workspace)
-        reports = [RunChanged.FromString(r.data) for r in await self.events.last(subject)]
-        return [report for report in reports if report.command_id == command_id]
+    async def _heard(
+        self, reports: AsyncIterator[RunChanged | Rejected], quiet_s: float
+    ) -> AsyncGenerator[RunChanged | Rejected, None]:
+        """Yield reports; after some quiet the last one of every run: a restart may have hid it."""
+        coming = asyncio.ensure_future(anext(reports))
+        try:
+            while True:
+                done, _ = await asyncio.wait([coming], timeout=quiet_s)
+                quiet_s = QUIET_S
+                if done:
+                    yield coming.result()
+                    coming = asyncio.ensure_future(anext(reports))
+                    continue
+                with contextlib.suppress(Transient):
+                    for record in await self.events.last(self._every_run):
+                        yield RunChanged.FromString(record.data)
+        finally:
+            coming.cancel()
+
+    @property
+    def _every_run(self) -> str:
+        return catalog.RUN_CHANGED.subject(self.settings.workspace)
 
     @asynccontextmanager
     async def reports(self) -> AsyncIterator[AsyncIterator[RunChanged | Rejected]]:
@@ -198,7 +220,7 @@ class Session:
         queue: asyncio.Queue[Msg] = asyncio.Queue()
         workspace = self.settings.workspace
         subjects = (
-            catalog.RUN_CHANGED.subject(workspace),
+            self._every_run,
             f"{catalog.PREFIX}.{workspace}.dead.>",
         )
         subscriptions = [await self.nats.subscribe(s, cb=queue.put) for s in subjects]
@@ -241,15 +263,6 @@ async def _reports(queue: asyncio.Queue[Msg]) -> AsyncIterator[RunChanged | Reje
             yield Rejected(headers["Loopline-Dead-Reason"], event_id=headers.get("ce-id", ""))
         else:
             yield RunChanged.FromString(message.data)
-
-
-async def _after(
-    earlier: Sequence[RunChanged], reports: AsyncIterator[RunChanged | Rejected]
-) -> AsyncIterator[RunChanged | Rejected]:
-    for report in earlier:
-        yield report
-    async for later in reports:
-        yield later
 
 
 async def _follow(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -17,15 +18,23 @@ from loopline.testing.servers import NatsTestServer
 ID = "the attempt of today"
 
 
+@asynccontextmanager
+async def connected(server: NatsTestServer, workspace: str) -> AsyncIterator[Session]:
+    settings = ClientSettings(nats_url=server.url, workspace=workspace, s3_endpoint="x:1")
+    session = await Session.open(settings)
+    try:
+        yield session
+    finally:
+        await session.close()
+
+
 @pytest.fixture
 async def session(nats_server: NatsTestServer) -> AsyncIterator[Session]:
     """A client in a workspace of its own."""
     workspace = f"w{uuid.uuid4().hex[:12]}"
-    settings = ClientSettings(nats_url=nats_server.url, workspace=workspace, s3_endpoint="x:1")
-    session = await Session.open(settings)
-    await admin.declare(session.nats.jetstream(), workspace)
-    yield session
-    await session.close()
+    async with connected(nats_server, workspace) as session:
+        await admin.declare(session.nats.jetstream(), workspace)
+        yield session
 
 
 async def told(session: Session, state: RunState, message: str = "") -> None:
@@ -62,6 +71,22 @@ async def test_who_asks_again_hears_how_it_ended(session: Session) -> None:
     await told(session, RunState.RUN_STATE_RUNNING)
     await told(session, RunState.RUN_STATE_COMPLETED)
     assert await waiting == await waited(session) == "f" * 64
+
+
+async def test_a_report_that_came_while_the_bus_was_away_is_heard(
+    nats_server_with: Callable[[], NatsTestServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopline.client.session.QUIET_S", 0.2)
+    server = nats_server_with()
+    async with connected(server, "default") as session:
+        await admin.declare(session.nats.jetstream())
+        waiting = asyncio.create_task(waited(session, 30.0))
+        while not await commands(session):
+            await asyncio.sleep(0.01)
+        server.process.restart()
+        async with connected(server, "default") as other:  # before the one that waits comes back
+            await told(other, RunState.RUN_STATE_COMPLETED)
+        assert await waiting == "f" * 64
 
 
 async def test_who_asks_again_hears_why_it_failed(session: Session) -> None:
