@@ -1,6 +1,6 @@
 """The admin step on servers that run elsewhere: `python -m loopline.embedded.administer`.
 
-Makes streams, durable consumers and the bucket what they should be, and ends; run it before the
+Makes streams, durable consumers and both buckets what they should be, and ends; run it before the
 services start, and after each upgrade. `loopline up` does the same by itself.
 """
 
@@ -14,6 +14,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from pydantic import Field
 
+from loopline.embedded.identities import uploads_bucket
 from loopline.embedded.objects import weed
 from loopline.runtime.admin import declare
 from loopline.runtime.settings import ServiceSettings
@@ -52,7 +53,8 @@ async def administer(settings: AdminSettings) -> None:
         secure=settings.s3_secure,
         retries=5,
     )
-    await asyncio.to_thread(weed.ensure_buckets, s3, [settings.s3_bucket])
+    buckets = [settings.s3_bucket, uploads_bucket(settings.s3_bucket)]
+    await asyncio.to_thread(weed.ensure_buckets, s3, buckets)
 
 
 async def _declare(client: Client, settings: AdminSettings) -> None:

@@ -8,7 +8,8 @@ DIR:
 - `security.toml`: keys between SeaweedFS's parts
 - `<service>.env`: what each service is told; `admin.env` for `python -m
   loopline.embedded.administer`
-- `connections.json`: customers' object storage
+- `connections.json`: customers' object storage, and the bucket of uploads
+- `uploads.json`: that bucket alone, for the console
 - `access/`: the key that signs tokens, and its public half
 - `credentials.json`: the secrets; run it again and they stay
 
@@ -25,7 +26,14 @@ from pathlib import Path
 from loopline.contracts.catalog import DEFAULT_POOL, SERVICES
 from loopline.embedded.access_keys import AccessKeys
 from loopline.embedded.files import private_folder, write_private, write_private_json
-from loopline.embedded.identities import ADMIN, Credentials, nats_users, s3_identities
+from loopline.embedded.identities import (
+    ADMIN,
+    UPLOADS,
+    Credentials,
+    nats_users,
+    s3_identities,
+    uploads_bucket,
+)
 from loopline.embedded.nats import authorization
 from loopline.embedded.objects.weed import identities_config, internal_keys
 from loopline.embedded.options import BUCKET
@@ -54,7 +62,7 @@ def write_deployment(
         s3_endpoint: `host:port` where they find storage.
         workspace: The team's name space.
         pools: Pools that commands may be sent to.
-        mounted_at: Where `connections.json` is for the services that read it.
+        mounted_at: Where `connections.json` and `uploads.json` are for the services that read them.
     """
     validate_name("workspace", workspace)
     private_folder(folder)
@@ -65,8 +73,7 @@ def write_deployment(
     write_private_json(folder / "s3.json", identities_config(identities))
     if not (folder / "security.toml").exists():
         write_private(folder / "security.toml", internal_keys())
-    if not (folder / "connections.json").exists():
-        write_private_json(folder / "connections.json", {})
+    _write_connections(folder, credentials, s3_endpoint)
     keys = AccessKeys.load_or_generate(folder / "access")
     for name in (ADMIN, *SERVICES):
         secret = credentials[name]
@@ -84,7 +91,24 @@ def write_deployment(
         }
         if name in CUSTOMER_FACING:
             told["LOOPLINE_CONNECTIONS_FILE"] = f"{mounted_at}/connections.json"
+        if name == "console":
+            told["LOOPLINE_CONNECTIONS_FILE"] = f"{mounted_at}/uploads.json"
+            told["LOOPLINE_UPLOADS_BUCKET"] = uploads_bucket(BUCKET)
         write_private(folder / f"{name}.env", _lines(told))
+
+
+def _write_connections(folder: Path, credentials: Credentials, s3_endpoint: str) -> None:
+    """Put the bucket of uploads beside the connections that people wrote into the file."""
+    path, own = folder / "connections.json", credentials[UPLOADS]
+    uploads = {
+        "endpoint": s3_endpoint,
+        "access_key": own.access_key,
+        "secret_key": own.secret_key,
+        "secure": False,
+    }
+    connections = json.loads(path.read_text()) if path.exists() else {}
+    write_private_json(path, {**connections, UPLOADS: uploads})
+    write_private_json(folder / "uploads.json", {UPLOADS: uploads})
 
 
 def _listening(name: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import stat
 import sys
@@ -23,6 +24,7 @@ from loopline.embedded.command import Command
 from loopline.embedded.deployment import write_deployment
 from loopline.embedded.nats import greeting
 from loopline.embedded.objects import weed
+from loopline.store.connections import find_connection
 from loopline.testing.servers import ServerProcess
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -240,3 +242,27 @@ async def test_a_service_starts_with_what_its_file_tells_it(
         process.terminate()
         await process.wait()
     assert process.returncode == 0
+
+
+async def test_people_upload_into_a_bucket_that_ingest_reads(
+    admin: AdminSettings, generated: Path
+) -> None:
+    await administer(admin)
+    console = told(generated, "console")
+    bucket = console["LOOPLINE_UPLOADS_BUCKET"]
+    there = generated / Path(console["LOOPLINE_CONNECTIONS_FILE"]).name
+    find_connection(there, "uploads").bucket(bucket).put("a/b.png", b"1")
+    mine = generated / Path(told(generated, "ingest")["LOOPLINE_CONNECTIONS_FILE"]).name
+    assert find_connection(mine, "uploads").bucket(bucket).get("a/b.png") == b"1"
+    mounts = compose()["services"]["console"]["volumes"]
+    assert f"./generated/{there.name}:{console['LOOPLINE_CONNECTIONS_FILE']}:ro" in mounts
+
+
+def test_connections_that_people_wrote_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "generated"
+    write_deployment(folder, nats_url="", s3_endpoint="storage:8333")
+    own = {"endpoint": "s3.example.org", "access_key": "a", "secret_key": "b", "secure": True}
+    (folder / "connections.json").write_text(json.dumps({"customer": own}))
+    write_deployment(folder, nats_url="", s3_endpoint="storage:8333")
+    kept = json.loads((folder / "connections.json").read_text())
+    assert (kept["customer"], sorted(kept)) == (own, ["customer", "uploads"])
