@@ -71,7 +71,11 @@ function Model({ name, versions }: { name: string; versions: readonly Version[] 
           In the workflow
         </Link>
         {mayOperate && (
-          <Button tone="primary" icon={Rocket} onClick={() => setMoving(version)}>
+          <Button
+            tone={version.aliases.length ? "plain" : "primary"}
+            icon={Rocket}
+            onClick={() => setMoving(version)}
+          >
             Promote v{version.version}
           </Button>
         )}
