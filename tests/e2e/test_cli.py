@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from loopline.cli.main import app
 from loopline.demo.images import Picture, read_pictures
 from loopline.embedded.endpoints import Endpoints
+from loopline.errors import LooplineError
 from loopline.store.blobs import S3Blobs
 from loopline.vision.headers import read_header
 
@@ -58,6 +62,18 @@ class CommandLine:
         assert done.returncode == 1, done.stdout
         assert "Traceback" not in done.stderr
         return " ".join(done.stderr.split())
+
+
+class WithoutProcesses(CommandLine):
+    """The same commands in this process: starting Python 25 times is most of their time."""
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        result = CliRunner().invoke(app, [*words, "--data", str(self.data)])
+        if isinstance(result.exception, LooplineError):
+            return subprocess.CompletedProcess(words, 1, result.stdout, result.exception.message)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +217,53 @@ def test_a_flow_with_a_mistake_is_refused_with_its_place(
 
 def test_without_a_platform_the_error_says_how_to_start_one(tmp_path: Path) -> None:
     assert "start one with `loopline up" in CommandLine(tmp_path).error("dataset", "list")
+
+
+def test_a_labeling_job_from_its_opening_to_the_dataset_and_its_second_life(
+    imported: Any, loopline: CommandLine, tmp_path: Path
+) -> None:
+    loopline = WithoutProcesses(loopline.data)
+    opened = loopline.json(
+        "job", "open", "check", "products", "--limit", "2", "--labelers", "ada", "--reviewers",
+        "rita", "--review", "--deadline", "2031-02-03T04:05:06", "--priority", "4",
+    )  # fmt: skip
+    assert (opened["state"], opened["items"], opened["priority"]) == ("in_progress", 2, 4)
+    assert "2031-02-03 04:05" in loopline.text("job", "list")
+    assert "not asked to label" in loopline.error("job", "take", "check", "--as", "bob")
+    assert loopline.json("job", "assign", "check", "--labelers", "bob")["labelers"] == ["bob"]
+    taken = loopline.json("job", "take", "check", "--as", "bob", "--count", "2")
+    kept, mended = (one["item"]["asset"] for one in taken)
+    said = {one["item"]["asset"]: one["item"]["existing"][0]["class_name"] for one in taken}
+    other = next(name for name in opened["classes"] if name != said[mended])
+    loopline.text("label", "check", kept, said[kept], "--labeler", "bob")
+    loopline.text("label", "check", mended, said[mended], "--labeler", "bob")
+    why = ("--comment", "look again", "--as", "rita")
+    assert "rejected" in loopline.text("job", "review", "check", mended, "rejected", *why)
+    assert mended in loopline.text("job", "items", "check", "--state", "rejected")
+    loopline.text("label", "check", mended, other, "--labeler", "bob")
+    for asset in (kept, mended):
+        loopline.text("job", "review", "check", asset, "accepted", "--as", "rita")
+    spoken = [(one["kind"], one["by"]) for one in loopline.json("job", "history", "check", mended)]
+    assert spoken == [("labels", "bob"), ("review", "rita")] * 2
+    eventually(lambda: loopline.json("job", "show", "check")["state"] == "completed")
+    out = tmp_path / "out"
+    loopline.text("dataset", "export", "products", str(out), "--format", "label-studio")
+    exported = (out / "tasks.json").read_text()
+    assert other in exported
+
+    assert "reopen it" in loopline.error("job", "assign", "check", "--priority", "1")
+    loopline.text("job", "reopen", "check", kept)
+    assert loopline.json("job", "items", "check", "--state", "todo")[0]["asset"] == kept
+    loopline.text("job", "stop", "check")
+    assert "stopped" in loopline.error("label", "check", kept, said[kept], "--labeler", "bob")
+    became = loopline.json("job", "history", "check")
+    states = [one["state"] for one in became]
+    assert (states[0], states[-3:]) == ("in_progress", ["completed", "in_progress", "stopped"])
+    assert [one["reopened"] for one in became[-3:]] == [False, True, False]
+
+
+def eventually(tell: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not tell():
+        assert time.monotonic() < until, "it did not come about in time"
+        time.sleep(0.1)
