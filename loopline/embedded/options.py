@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from loopline.names import validate_name
 
 PROCESSES_MAX = 64  # of one service
 BUCKET = "loopline"
+DATABASE_URL = "LOOPLINE_DATABASE_URL"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,12 @@ class PlatformOptions:
                 raise PlatformError(
                     f"{service} can run as 1 to {PROCESSES_MAX} processes, not {count}"
                 )
+        told = {**os.environ, **self.extra_env.get("console", {})}
+        if self.scale.get("console", 1) > 1 and not told.get(DATABASE_URL):
+            raise PlatformError(
+                f"several consoles need one PostgreSQL database: set {DATABASE_URL}; with a "
+                "SQLite file each they would not know each other's sessions"
+            )
         for bucket in (BUCKET, f"{BUCKET}-uploads"):
             if bucket in self.customer_buckets:
                 raise PlatformError(f"{bucket!r} is the platform's own bucket, not a customer's")

@@ -61,6 +61,7 @@ def surroundings(root: Path, **given: Any) -> ServiceSurroundings:
         pytest.param({"scale": {"ingest": 65}}, "1 to 64", id="too-many"),
         pytest.param({"customer_buckets": ("loopline",)}, "own bucket", id="our-bucket"),
         pytest.param({"host": "0.0.0.0"}, "API token", id="open-without-token"),
+        pytest.param({"scale": {"console": 2}}, "LOOPLINE_DATABASE_URL", id="sessions-apart"),
     ],
 )
 def test_an_impossible_platform_is_refused_by_name(
@@ -68,6 +69,11 @@ def test_an_impossible_platform_is_refused_by_name(
 ) -> None:
     with pytest.raises(PlatformError, match=message):
         PlatformOptions(tmp_path, **given)
+
+
+def test_several_consoles_share_a_database(tmp_path: Path) -> None:
+    told = {"console": {"LOOPLINE_DATABASE_URL": "postgresql://u:p@db/loopline"}}
+    assert PlatformOptions(tmp_path, scale={"console": 2}, extra_env=told).scale == {"console": 2}
 
 
 def test_a_workspace_that_is_no_name_is_refused(tmp_path: Path) -> None:
