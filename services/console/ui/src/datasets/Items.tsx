@@ -230,13 +230,17 @@ function Filters({
       {filters.predictions !== LABELS_ONLY && (facets?.predictions.length ?? 0) > 0 && (
         <>
           <Range
-            label="Score at most"
+            label="Score"
+            sign="≤"
+            means="Score at most"
             value={filters.score_max || "1"}
             usual="1"
             onChange={(value) => onSet("score_max", value)}
           />
           <Range
-            label="Disagreement at least"
+            label="Disagreement"
+            sign="≥"
+            means="Disagreement at least"
             value={filters.disagreement_min || "0"}
             usual="0"
             onChange={(value) => onSet("disagreement_min", value)}
@@ -254,11 +258,15 @@ function Filters({
 
 function Range({
   label,
+  sign,
+  means,
   value,
   usual,
   onChange,
 }: {
   label: string;
+  sign: string;
+  means: string;
   value: string;
   usual: string;
   onChange: (value: string) => void;
@@ -268,9 +276,10 @@ function Range({
   return (
     <label className="field range">
       <span>
-        {label} {Math.round(100 * Number(at))}%
+        {label} {sign} {Math.round(100 * Number(at))}%
       </span>
       <input
+        aria-label={means}
         type="range"
         min={0}
         max={1}

@@ -1,18 +1,18 @@
 // Every labeling job: what waits, who works, how far it is.
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { SquarePen } from "lucide-react";
+import { History as HistoryIcon, SquarePen } from "lucide-react";
 import { useState } from "react";
 import { Link } from "react-router";
 import { send } from "../api/client";
 import { useMay, useSession } from "../app/session";
 import { tell } from "../app/toasts";
-import { Button, Progress, Segmented } from "../ui/controls";
-import { Confirm } from "../ui/dialog";
+import { Button, Chip, IconButton, Progress, Segmented } from "../ui/controls";
+import { Confirm, Dialog } from "../ui/dialog";
 import { ago, moment, number, plural } from "../ui/format";
 import { Empty, Failure, Loading } from "../ui/states";
 import { State } from "../workflow/Card";
-import { type Job, jobPath, readJobs } from "./api";
+import { type Job, jobPath, readHistory, readJobs } from "./api";
 
 const OVER = ["completed", "stopped"];
 const CLASSES_SHOWN = 6;
@@ -109,7 +109,16 @@ function Row({ job }: { job: Job }) {
         <Link to={`/label/${job.job}`}>
           <strong>{job.job}</strong>
         </Link>
-        {job.deadline && <div className="faint">due {moment(job.deadline)}</div>}
+        <div className="row" style={{ gap: 6 }}>
+          {job.priority !== 0 && (
+            <Chip tone={job.priority > 0 ? "warn" : "neutral"}>priority {job.priority}</Chip>
+          )}
+          {job.deadline && (
+            <span className={isLate(job) ? "bad-text" : "faint"}>
+              {isLate(job) ? "was due" : "due"} {moment(job.deadline)}
+            </span>
+          )}
+        </div>
       </td>
       <td>
         <State state={job.state} />
@@ -144,10 +153,60 @@ function Row({ job }: { job: Job }) {
               {toReview ? `Review ${number(toReview)}` : "Review"}
             </Link>
           )}
+          <History job={job} />
           <Manage job={job} />
         </div>
       </td>
     </tr>
+  );
+}
+
+const isLate = (job: Job): boolean =>
+  job.deadline !== null && !OVER.includes(job.state) && new Date(job.deadline) < new Date();
+
+/** What became of a job, and who did it: a job that was reopened says so here. */
+function History({ job }: { job: Job }) {
+  const [isOpen, setOpen] = useState(false);
+  const history = useQuery({
+    queryKey: ["jobs", job.job, "history"],
+    queryFn: () => readHistory(job.job),
+    enabled: isOpen,
+  });
+  return (
+    <>
+      <IconButton
+        size="s"
+        icon={HistoryIcon}
+        label={`History of ${job.job}`}
+        onClick={() => setOpen(true)}
+      />
+      {isOpen && (
+        <Dialog title={`History of ${job.job}`} onClose={() => setOpen(false)} wide>
+          {history.isPending && <Loading what="Reading the history…" />}
+          {history.isError && <Failure what="It cannot be read" error={history.error} />}
+          {history.data && (
+            <table className="table">
+              <tbody>
+                {history.data.toReversed().map((event) => (
+                  <tr key={event.version}>
+                    <td className="when">{moment(event.at)}</td>
+                    <td>
+                      {event.reopened ? (
+                        <Chip tone="warn">reopened</Chip>
+                      ) : (
+                        <State state={event.state} />
+                      )}
+                    </td>
+                    <td>{event.summary}</td>
+                    <td className="faint">{event.by}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          )}
+        </Dialog>
+      )}
+    </>
   );
 }
 

@@ -58,6 +58,18 @@ export const jobPath = (job: string, rest = ""): string =>
 export const itemPath = (job: string, asset: string, rest: string): string =>
   jobPath(job, `/items/${asset}${rest}`);
 
+/** One thing that became of a job. */
+export type JobEvent = {
+  version: number;
+  at: string;
+  by: string;
+  state: string;
+  summary: string;
+  reopened: boolean;
+};
+
+export const readHistory = async (job: string): Promise<JobEvent[]> =>
+  (await get<{ history: JobEvent[] }>(jobPath(job, "/history"))).history;
 export const readJobs = async (): Promise<Job[]> => (await get<{ jobs: Job[] }>("/api/jobs")).jobs;
 export const readJob = (name: string): Promise<Job> => get<Job>(jobPath(name));
 export const readImage = (asset: string): Promise<ImageBitmap> => loadBitmap(imageUrl(asset));
