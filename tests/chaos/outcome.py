@@ -10,14 +10,16 @@ from typing import Any
 import httpx
 
 from loopline.client.aio import AsyncLoopline
-from loopline.contracts import catalog
+from loopline.contracts import RunKind, catalog
 from loopline.contracts.catalog import Stream
 from loopline.demo.story import RESULTS_BUCKET
-from loopline.digests import sha256_hex
+from loopline.digests import digest_of, sha256_hex
 from loopline.embedded.endpoints import Endpoints
 from loopline.errors import Transient
+from loopline.evaluation.report import Report
 from loopline.store.blobs import S3Blobs
 from loopline.store.commits import Committed
+from loopline.store.objects import Area
 
 WORKSPACE = "default"
 POLL_S = 0.2
@@ -30,10 +32,12 @@ class Outcome:
 
     Attributes:
         versions: Of every artefact, by subject: the digest of each version's content, and the run
-            that made it. A version too many, too few or different is seen here.
+            that made it. A version too many, too few or different is seen here. Of an evaluation
+            what was found, without how fast; of a recorded request not the run, which is named by
+            the event's own id.
         trees: Digest of every dataset tree, by version.
         delivered: sha256 of every object in the customer's results bucket, by key.
-        labels: Who submitted what for which item, by asset.
+        labels: Who submitted what for which item, in order, by job and asset.
         graph: Nodes of the lineage graph, by kind.
         dead: Messages that nobody could handle.
     """
@@ -41,7 +45,7 @@ class Outcome:
     versions: dict[str, tuple[str, ...]]
     trees: dict[str, str]
     delivered: dict[str, str]
-    labels: dict[str, tuple[str, str]]
+    labels: dict[str, tuple[tuple[str, str], ...]]
     graph: dict[str, int]
     dead: int
 
@@ -64,21 +68,38 @@ async def outcome(loopline: AsyncLoopline, endpoints: Endpoints) -> Outcome:
     """Wait until nothing is left to do, and return what there is."""
     await _settled(loopline, endpoints)
     versions: defaultdict[str, list[str]] = defaultdict(list)
-    trees, labels = {}, {}
+    labels: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    trees = {}
     async for found in loopline.session.log.read(catalog.COMMITS):
-        versions[found.subject].append(f"{found.ref.digest} by {found.commit.run.id}")
+        content = await _content(loopline, found)
+        versions[found.subject].append(f"{content} by {_maker(found)}")
         if found.message.DESCRIPTOR is catalog.DATASET_COMMITTED.message.DESCRIPTOR:
             trees[f"{found.ref.name}@v{found.ref.version}"] = found.message.tree.digest
         if found.message.DESCRIPTOR is catalog.LABELS_SUBMITTED.message.DESCRIPTOR:
-            labels[found.message.asset] = _labels(found)
+            labels[f"{found.message.job}/{found.message.asset}"].append(_labels(found))
     return Outcome(
         versions={subject: tuple(each) for subject, each in versions.items()},
         trees=trees,
         delivered=await asyncio.to_thread(_delivered, endpoints),
-        labels=labels,
+        labels={item: tuple(each) for item, each in labels.items()},
         graph=(await _lineage(loopline))["nodes"],
         dead=(await _streams(endpoints))[Stream.DEAD]["state"]["messages"],
     )
+
+
+async def _content(loopline: AsyncLoopline, found: Committed[Any]) -> str:
+    if found.message.DESCRIPTOR is not catalog.EVALUATION_COMMITTED.message.DESCRIPTOR:
+        return found.ref.digest
+    evaluation = found.message.evaluation
+    data = await loopline.session.objects.get(Area.REPORTS, evaluation.report_digest)
+    report = Report.model_validate_json(data).model_copy(update={"speed": None})
+    return digest_of([report.model_dump(mode="json"), evaluation.outcomes_digest])
+
+
+def _maker(found: Committed[Any]) -> str:
+    run = found.commit.run
+    is_recorded = run.kind == RunKind.RUN_KIND_IMPORT and "event" in run.parameters
+    return "a recorded request" if is_recorded else run.id
 
 
 def _labels(found: Committed[Any]) -> tuple[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+import yaml
+
 from loopline.demo.images import Picture, read_pictures
 from loopline.demo.scene import Scene
 
@@ -13,9 +15,29 @@ CLASSES = ("bag", "coat", "shirt", "sneaker")
 PER_CLASS = {"labeled": 40, "test": 20, "unlabeled": 80, "spare": 10}
 
 
+ASKED = "asked"
+"""The dataset of recorded requests."""
+
+
+class SmallScene(Scene):
+    """The demo's flow, and a rule that keeps requests to the quantized model."""
+
+    def flow(self, results_bucket: str, webhook_url: str) -> str:
+        """Return the flow's document."""
+        flow = yaml.safe_load(super().flow(results_bucket, webhook_url))
+        [promote] = flow["promote"]
+        # The third version is the first in 8 bit integers: people look at it, nothing follows.
+        promote["when"] = f"candidate.version < 3 && ({promote['when']})"
+        flow["datasets"].append(ASKED)
+        flow["sample"] = [
+            {"name": ASKED, "model": self.name, "dataset": ASKED, "when": "model.version == 3"}
+        ]
+        return yaml.safe_dump(flow, sort_keys=False)
+
+
 def small_scene() -> Scene:
     """Return the setting: 560 pictures and 21 bad files, two chunks of an import and of a batch."""
-    return Scene(
+    return SmallScene(
         pictures=tuple(_pictures()),
         parameters={"epochs": 3, "batch_size": 8, "learning_rate": 0.01, "threads": 1},
         labels_min=50,

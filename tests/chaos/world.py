@@ -27,12 +27,7 @@ from loopline.contracts import catalog
 from loopline.contracts.catalog import SERVICES, Event
 from loopline.demo.scene import Scene
 from loopline.demo.screen import Screen
-from loopline.demo.story import (
-    PHOTOS_BUCKET,
-    RESULTS_BUCKET,
-    Story,
-    Summary,
-)
+from loopline.demo.story import PHOTOS_BUCKET, RESULTS_BUCKET, Summary
 from loopline.embedded.options import PlatformOptions
 from loopline.embedded.platform import Platform
 from loopline.errors import Transient
@@ -42,6 +37,7 @@ from loopline.store.verify import VerifyReport
 from tests.chaos.killer import Accidents, Steps
 from tests.chaos.outcome import Outcome, outcome
 from tests.chaos.scene import small_scene
+from tests.chaos.story import LongStory
 
 log = structlog.get_logger()
 
@@ -51,6 +47,7 @@ RESTART_DELAY_MAX_S = 0.5
 STORY_TIMEOUT_S = 900.0
 RETRY_S = 0.5
 READY_TIMEOUT_S = 180.0
+RECORDING = {"LOOPLINE_SAMPLE_SHARE": "1", "LOOPLINE_SAMPLE_EVERY_S": "0.5"}
 STARTING = threading.Lock()
 
 
@@ -175,7 +172,7 @@ class World:
             ack_wait_s=ACK_WAIT_S,
             restart_delay_max_s=RESTART_DELAY_MAX_S,
             otlp_endpoint=self.otlp_endpoint,
-            extra_env=dict.fromkeys(SERVICES, env),
+            extra_env=dict.fromkeys(SERVICES, env) | {"inference": env | RECORDING},
         )
 
     @asynccontextmanager
@@ -205,7 +202,7 @@ class World:
 
     async def _story(self, loopline: AsyncLoopline, platform: Platform) -> Summary:
         with Screen(Console(file=StringIO())) as screen:
-            story = Story(loopline, platform.endpoints, screen, self.folder, self._scene())
+            story = LongStory(loopline, platform.endpoints, screen, self.folder, self._scene())
             return await story.run()
 
     def _scene(self) -> Scene:
