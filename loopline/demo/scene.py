@@ -13,9 +13,11 @@ from loopline.demo.images import Picture
 from loopline.demo.scenes import TRAININGS
 from loopline.errors import Rejected
 
-DRAWN: Final = {  # by recipe: the training, what is told of a model, and how sure is sure
-    "detection": (TRAININGS["nuclei-boxes"], ("map50", "map", "recall"), 0.35),
-    "segmentation": (TRAININGS["nuclei-masks"], ("mean_iou", "mean_dice", "boundary_f1"), 0.7),
+# By recipe: the training, what is told of a model, how sure a shape must be to count as found, and
+# how sure all of them must be for the image to be delivered.
+DRAWN: Final = {
+    "detection": (TRAININGS["nuclei-boxes"], ("map50", "map", "recall"), 0.25, 0.31),
+    "segmentation": (TRAININGS["nuclei-masks"], ("mean_iou", "mean_dice", "boundary_f1"), 0.3, 0.7),
 }
 FLOW_FILE = Path(__file__).parent / "catalogue.yaml"
 
@@ -90,12 +92,13 @@ def drawn_scene(recipe: str) -> Scene:
     """
     if recipe not in DRAWN:
         raise Rejected(f"the demo knows the recipes classification, {', '.join(DRAWN)}")
-    training, metrics, confidence_min = DRAWN[recipe]
+    training, metrics, threshold, confidence_min = DRAWN[recipe]
     return Scene(
         recipe=recipe,
         name=training.data,
         metrics=metrics,
         drawn=training.data,
+        threshold=threshold,
         parameters=training.parameters,
         labels_min=10,
         confidence_min=confidence_min,
