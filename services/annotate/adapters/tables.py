@@ -9,6 +9,21 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, MetaData, String, Table, Text
 from sqlalchemy import LargeBinary as Binary
 
+
+def _item_key() -> tuple[Column[str], Column[str]]:
+    """Return the key of rows about an item of a job."""
+    return Column("job", String, primary_key=True), Column("asset", String(64), primary_key=True)
+
+
+def _labels() -> tuple[Column[str], Column[str], Column[float]]:
+    """Return what is said of an item: shapes and tags as JSON, and the time it took."""
+    return (
+        Column("shapes", Text, nullable=False),
+        Column("tags", Text, nullable=False),
+        Column("spent_s", Float, nullable=False),
+    )
+
+
 board = MetaData()
 jobs = Table(
     "annotate_jobs",
@@ -30,15 +45,12 @@ jobs = Table(
 submissions = Table(
     "annotate_submissions",
     board,
-    Column("job", String, primary_key=True),
-    Column("asset", String(64), primary_key=True),
+    *_item_key(),
     Column("labeler", String, primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("sequence", BigInteger, nullable=False),
     Column("digest", String(64), nullable=False),
-    Column("shapes", Text, nullable=False),
-    Column("tags", Text, nullable=False),
-    Column("spent_s", Float, nullable=False),
+    *_labels(),
     Column("submitted_at", String, nullable=False),
     Column("by_reviewer", Boolean, nullable=False),
     Column("ground_truth", Boolean, nullable=False),
@@ -50,17 +62,14 @@ submissions = Table(
 results = Table(
     "annotate_results",
     board,
-    Column("job", String, primary_key=True),
-    Column("asset", String(64), primary_key=True),
+    *_item_key(),
     Column("state", String, nullable=False),
     Column("round_after", BigInteger, nullable=False),
     Column("submissions", BigInteger, nullable=False),
     Column("labelers", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("digest", Text, nullable=False),
-    Column("shapes", Text, nullable=False),
-    Column("tags", Text, nullable=False),
-    Column("spent_s", Float, nullable=False),
+    *_labels(),
     Column("agreement", Float),
     Column("reviewer", String, nullable=False),
     Column("comment", Text, nullable=False),
@@ -73,8 +82,7 @@ cache = MetaData()
 items = Table(
     "annotate_job_items",
     cache,
-    Column("job", String, primary_key=True),
-    Column("asset", String(64), primary_key=True),
+    *_item_key(),
     Column("position", BigInteger, nullable=False),
     Column("width_px", BigInteger, nullable=False),
     Column("height_px", BigInteger, nullable=False),
@@ -97,8 +105,7 @@ desk = MetaData()
 places = Table(
     "annotate_places",
     desk,
-    Column("job", String, primary_key=True),
-    Column("asset", String(64), primary_key=True),
+    *_item_key(),
     Column("position", BigInteger, nullable=False),
     Column("truth", Boolean, nullable=False),
     # What can be done about the item: "label", "review" or "". Follows the board.
@@ -118,27 +125,22 @@ Index("annotate_places_holder", places.c.job, places.c.holder)
 skips = Table(
     "annotate_skips",
     desk,
-    Column("job", String, primary_key=True),
-    Column("asset", String(64), primary_key=True),
+    *_item_key(),
     Column("person", String, primary_key=True),
 )
 drafts = Table(
     "annotate_drafts",
     desk,
-    Column("job", String, primary_key=True),
-    Column("asset", String(64), primary_key=True),
+    *_item_key(),
     Column("person", String, primary_key=True),
-    Column("shapes", Text, nullable=False),
-    Column("tags", Text, nullable=False),
-    Column("spent_s", Float, nullable=False),
+    *_labels(),
     Column("revision", BigInteger, nullable=False),
     Column("saved_at", String, nullable=False),
 )
 suggestions = Table(
     "annotate_suggestions",
     desk,
-    Column("job", String, primary_key=True),
-    Column("asset", String(64), primary_key=True),
+    *_item_key(),
     Column("shapes", Text, nullable=False),
     Column("model", String, nullable=False),  # name
     Column("version", BigInteger, nullable=False),
