@@ -7,6 +7,7 @@ ends.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import tempfile
 from pathlib import Path
@@ -40,6 +41,7 @@ async def serve(folder: Path, scratch: Path) -> None:
         )
         await move_alias(service.log, model.ref)
     await service.start()
+    gc.freeze()  # as the host of a service does once it has started
     print(f"port {service.fronts.grpc.port}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await service.stop()
