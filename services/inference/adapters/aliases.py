@@ -60,7 +60,7 @@ class AliasFollower:
     async def catch_up(self) -> None:
         """Load what the aliases point to now; returns when that is done or takes too long."""
         for flow in await self._commits.heads(FLOW_COMMITTED):
-            self._declarations.follow(flow)
+            await self._declarations.follow(flow)
         heads = await self._commits.heads(ALIAS_MOVED)
         tasks = [self._begin(head) for head in heads]
         if tasks:
@@ -77,7 +77,7 @@ class AliasFollower:
         async for batch in reader.read(after):
             for committed in batch.commits:
                 if isinstance(committed.message, FlowCommitted):
-                    self._declarations.follow(committed)
+                    await self._declarations.follow(committed)
                 else:
                     self._begin(committed)
 

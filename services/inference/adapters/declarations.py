@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -31,16 +32,18 @@ class Declarations:
         self.changed: Callable[[], None] = lambda: None
         """Called after each change."""
 
-    def follow(self, committed: Committed[FlowCommitted]) -> None:
+    async def follow(self, committed: Committed[FlowCommitted]) -> None:
         """Take a flow's version; one that is older than what is known is ignored."""
         name = committed.ref.name
-        known = self._flows.get(name)
-        if known is not None and known[0] >= committed.sequence:
+        if self._is_known(committed):
             return
         try:
-            declared = declared_by(committed)
+            # In a thread: what it imports takes 0.3 s at first, and heartbeats must go on.
+            declared = await asyncio.to_thread(declared_by, committed)
         except Rejected as error:  # put by a newer program, perhaps
             log.warning("flow_not_read", flow=name, reason=error.message)
+            return
+        if self._is_known(committed):  # a newer one came meanwhile
             return
         self._flows[name] = (committed.sequence, declared)
         self._all = together([self._flows[flow][1] for flow in sorted(self._flows)])
@@ -57,6 +60,10 @@ class Declarations:
     def pipelines(self) -> list[PipelineTerms]:
         """Return all pipelines, by name."""
         return [self._all.pipelines[name] for name in sorted(self._all.pipelines)]
+
+    def _is_known(self, committed: Committed[FlowCommitted]) -> bool:
+        known = self._flows.get(committed.ref.name)
+        return known is not None and known[0] >= committed.sequence
 
 
 def declared_by(committed: Committed[FlowCommitted]) -> Declared:
