@@ -31,6 +31,7 @@ from services.annotate.adapters.assist.toolbox import Toolbox
 from services.annotate.adapters.board import Board
 from services.annotate.adapters.desk import Desk
 from services.annotate.adapters.histories import Histories
+from services.annotate.adapters.image_links import ImageLinks
 from services.annotate.adapters.insights import Insights
 from services.annotate.adapters.items import ItemRows
 from services.annotate.adapters.jobs import Jobs
@@ -109,6 +110,7 @@ class Annotate(Service):
             settings.label_studio_secret,
             self.objects,
             self.rows,
+            self._image_links() if settings.label_studio_images == "linked" else None,
         )
         self.working = Working(
             self.board, self.rows, self.desk, sources, self.clock, settings.lease_s
@@ -195,6 +197,17 @@ class Annotate(Service):
     async def on_item_reviewed(self, event: ItemReviewed, delivery: Delivery) -> None:
         """Go on as after a submission: a review may be what was missing."""
         await self._went_on(event.job, delivery.sequence)
+
+    def _image_links(self) -> ImageLinks:
+        settings = self.settings
+        links = ImageLinks(
+            settings.annotate_url,
+            settings.label_studio_secret,
+            self.clock,
+            settings.label_studio_link_s,
+        )
+        links.check_possible()
+        return links
 
     def api(self) -> FastAPI:
         """Return the labeling API."""

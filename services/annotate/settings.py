@@ -52,7 +52,12 @@ class AnnotateSettings(ServiceSettings):
     label_studio_token: SecretStr = SecretStr("")
     """A user's access token there."""
     label_studio_secret: SecretStr = SecretStr("")
-    """What its webhooks show to us."""
+    """What its webhooks show to us; signs links to images."""
+    label_studio_images: Literal["inline", "linked"] = "inline"
+    """Whether its tasks carry the images, or links to them, which its users' browsers must reach at
+    `annotate_url`."""
+    label_studio_link_s: float = Field(default=30 * 86_400.0, gt=0)
+    """How long such a link is good."""
     annotate_url: str = ""
     """Where others reach this service, for webhooks that call back."""
     webhook_timeout_s: float = Field(default=10.0, gt=0)

@@ -1,9 +1,9 @@
 """The bridge to a Label Studio server: a job's items as tasks there, annotations back as labels.
 
 A job is a project of the same title. Tasks carry the image itself (a data URI: no second door to
-the images), the asset's digest, and what the dataset says of it or a model predicted. Annotations
-come back by webhook as they are made, and by `pull` where a webhook was lost: the same twice is one
-submission.
+the images) or a signed link to it, the asset's digest, and what the dataset says of it or a model
+predicted. Annotations come back by webhook as they are made, and by `pull` where a webhook was
+lost: the same twice is one submission.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from loopline.errors import LooplineError, NotFound, Rejected, Transient, Unauth
 from loopline.formats.label_studio import labeling_config, result_of, shapes_of_result
 from loopline.store.items import Shape
 from loopline.store.objects import Area, ObjectStore
+from services.annotate.adapters.image_links import ImageLinks
 from services.annotate.adapters.items import ItemRows, JobItem
 from services.annotate.adapters.reader import Job
 from services.annotate.adapters.submissions import Proposal
@@ -62,6 +63,7 @@ class LabelStudio:
         secret: What its webhooks show here.
         objects: Where the images are.
         rows: The items of jobs.
+        links: Makes links to images; tasks carry the images themselves if None.
         transport: How requests travel; the network if None.
     """
 
@@ -72,12 +74,14 @@ class LabelStudio:
         secret: SecretStr,
         objects: ObjectStore,
         rows: ItemRows,
+        links: ImageLinks | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._secret = secret.get_secret_value()
         self._objects = objects
         self._rows = rows
+        self.links = links
         headers = {"authorization": f"Token {token.get_secret_value()}"}
         self._client = httpx.AsyncClient(
             base_url=self._url, headers=headers, timeout=TIMEOUT_S, trust_env=False,
@@ -216,8 +220,13 @@ class LabelStudio:
             number += 1
 
     async def _made(self, job: Job, items: Sequence[JobItem]) -> list[Json]:
+        if self.links is not None:
+            return [_task(job, item, self.links.link(item.asset)) for item in items]
         images = await self._objects.get_many(Area.ASSETS, [item.asset for item in items])
-        return [_task(job, item, data) for item, data in zip(items, images, strict=True)]
+        return [
+            _task(job, item, _data_uri(item.media_type, data))
+            for item, data in zip(items, images, strict=True)
+        ]
 
     async def _ask(self, method: str, path: str, **kwargs: Any) -> Any:
         if not self._url:
@@ -236,11 +245,14 @@ def _refused(answer: httpx.Response) -> LooplineError:
     return Transient(detail) if answer.status_code >= 500 else Rejected(detail)
 
 
-def _task(job: Job, item: JobItem, data: bytes) -> Json:
-    encoded = base64.b64encode(data).decode()
+def _data_uri(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def _task(job: Job, item: JobItem, image: str) -> Json:
     task: Json = {
         "data": {
-            "image": f"data:{item.media_type};base64,{encoded}",
+            "image": image,
             "asset": item.asset,
             "job": job.name,
             "width": item.width_px,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from loopline.access import Caller, Scope
+from loopline.digests import is_digest
+from loopline.errors import Rejected
+from loopline.store.objects import Area
 from services.annotate.adapters.board import LABEL, REVIEW
 from services.annotate.adapters.http import Acting
+from services.annotate.adapters.images import media_type_of
 from services.annotate.adapters.submissions import Accepted, OpenJob, Proposal
 from services.annotate.adapters.working import Worker
 from services.annotate.domain.holding import Held
@@ -52,6 +56,24 @@ class Routes:
     def caller(self, scope: str) -> Any:  # what FastAPI injects
         """Return the dependency on a caller who may do what needs `scope`."""
         return Depends(self._service.access.require(scope))
+
+    async def image(self, digest: str) -> Response:
+        """Return an image as it is stored, and as nothing that could run.
+
+        Raises:
+            Rejected: It is no digest.
+            NotFound: There is no such image.
+        """
+        if not is_digest(digest):
+            raise Rejected(f"{digest!r} is not the digest of an asset")
+        data = await self._service.objects.get(Area.ASSETS, digest)
+        headers = {
+            "cache-control": "private, max-age=31536000, immutable",
+            "etag": f'"{digest}"',
+            "x-content-type-options": "nosniff",
+            "content-security-policy": "default-src 'none'; sandbox",
+        }
+        return Response(data, media_type=media_type_of(data), headers=headers)
 
     async def submit_held(
         self, job: str, worker: Worker, proposals: list[Proposal]

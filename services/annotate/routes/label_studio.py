@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header
+from fastapi import APIRouter, Body, Header, Query, Response
 
 from loopline.access import Scope, local_caller
-from loopline.errors import Rejected
+from loopline.errors import NotFound, Rejected
 from services.annotate.adapters import answers
 from services.annotate.adapters.submissions import Accepted, Proposal
 from services.annotate.routes.base import JobName, Routes, worker_of
@@ -50,6 +50,16 @@ class Bridge(Routes):
             found = await service.working.open(job)
             proposal = await service.label_studio.heard(found, event)
             return await self._submit(job, [] if proposal is None else [proposal])
+
+        @router.get("/label-studio/images/{digest}", response_class=Response)
+        async def show_linked_image(
+            digest: str, until: int = 0, signature: Annotated[str, Query(max_length=64)] = ""
+        ) -> Response:
+            """Return an image to who has a link to it that a task carries."""
+            if service.label_studio.links is None:
+                raise NotFound("images are not linked here")
+            service.label_studio.links.check(digest, until, signature)
+            return await self.image(digest)
 
     async def _submit(self, job: str, proposals: list[Proposal]) -> answers.PulledOut:
         accepted, refused = 0, list[answers.RefusedOut]()

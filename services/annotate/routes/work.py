@@ -7,12 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from loopline.access import Caller, Scope
-from loopline.digests import is_digest
 from loopline.errors import Rejected
-from loopline.store.objects import Area
 from services.annotate.adapters import answers, bodies, presenting
 from services.annotate.adapters.http import cursor_of, position_of
-from services.annotate.adapters.images import media_type_of
 from services.annotate.adapters.items import StateFilter
 from services.annotate.adapters.submissions import Accepted, Proposal
 from services.annotate.routes.base import ITEM, Asset, Cursor, JobName, Limit, Routes, worker_of
@@ -61,16 +58,7 @@ class Work(Routes):
         @router.get("/assets/{digest}", response_class=Response, dependencies=[read])
         async def show_image(digest: str) -> Response:
             """Return the bytes of an image."""
-            if not is_digest(digest):
-                raise Rejected(f"{digest!r} is not the digest of an asset")
-            data = await service.objects.get(Area.ASSETS, digest)
-            headers = {
-                "cache-control": "private, max-age=31536000, immutable",
-                "etag": f'"{digest}"',
-                "x-content-type-options": "nosniff",
-                "content-security-policy": "default-src 'none'; sandbox",
-            }
-            return Response(data, media_type=media_type_of(data), headers=headers)
+            return await self.image(digest)
 
     def _add_taking(self, router: APIRouter) -> None:
         label, service = self.caller(Scope.LABEL), self._service

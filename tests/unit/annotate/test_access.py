@@ -20,6 +20,7 @@ DOCUMENT: dict[str, Any] = json.loads(
 VALUES = {"job": JOB, "asset": asset(0), "digest": asset(0)}
 NEEDS = {  # the smallest role, where it is more than a viewer's
     ("POST", "/v1/jobs"): Role.OPERATOR,
+    ("PATCH", "/v1/jobs/{job}"): Role.OPERATOR,
     ("POST", "/v1/jobs/{job}/start"): Role.OPERATOR,
     ("POST", "/v1/jobs/{job}/stop"): Role.OPERATOR,
     ("POST", "/v1/jobs/{job}/reopen"): Role.OPERATOR,
@@ -42,11 +43,12 @@ NEEDS = {  # the smallest role, where it is more than a viewer's
     ("POST", "/v1/assist/mask"): Role.LABELER,
 }
 WEBHOOK = "/v1/jobs/{job}/label-studio/events"  # shows a secret of its own, not a token
+LINKED_IMAGE = "/v1/label-studio/images/{digest}"  # shows a signature
 OPERATIONS = [
     (method.upper(), path)
     for path, methods in DOCUMENT["paths"].items()
     for method in methods
-    if path != WEBHOOK
+    if path not in (WEBHOOK, LINKED_IMAGE)
 ]
 KEY = SigningKey.generate()
 

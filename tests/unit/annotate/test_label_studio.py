@@ -12,8 +12,11 @@ from pydantic import SecretStr
 
 from loopline.contracts import catalog
 from loopline.digests import sha256_hex
+from loopline.errors import Rejected
 from loopline.store.items import Item
 from loopline.store.objects import Area
+from loopline.testing.memory import ManualClock
+from services.annotate.adapters.image_links import ImageLinks
 from services.annotate.adapters.label_studio import SECRET_HEADER, LabelStudio
 from tests.unit.annotate.desk import JOB, Desk
 
@@ -61,7 +64,7 @@ async def server(desk: Desk) -> Server:
     await service.label_studio.close()
     service.label_studio = LabelStudio(
         "http://studio", SecretStr("token"), SecretStr(SECRET), service.objects, service.rows,
-        httpx.MockTransport(made),
+        transport=httpx.MockTransport(made),
     )  # fmt: skip
     assets = [await service.objects.put(Area.ASSETS, data) for data in IMAGES]
     rows = [Item(digest, "image/png", 9, 100, 50) for digest in assets]
@@ -146,3 +149,31 @@ async def test_a_server_that_does_not_answer_is_said(desk: Desk, server: Server)
     assert (answer.status_code, answer.json()["error"][:24]) == (503, "Label Studio: HTTP 502 n")
     server.status = 403
     assert (await desk.client.post(f"/v1/jobs/{JOB}/label-studio")).status_code == 422
+
+
+async def test_tasks_link_images_that_only_the_link_opens_and_only_for_a_while(
+    desk: Desk, server: Server
+) -> None:
+    base, clock = str(desk.client.base_url), desk.clock
+    desk.service.label_studio.links = ImageLinks(base, SecretStr(SECRET), clock, 60.0)
+    await desk.client.post(f"/v1/jobs/{JOB}/label-studio")
+    links = [task["data"]["image"] for task in server.tasks]
+    async with httpx.AsyncClient() as browser:
+        assert [(await browser.get(link)).content for link in links] == IMAGES
+        for other in (
+            links[0].replace("until=1", "until=2"),
+            links[0].replace(server.tasks[0]["data"]["asset"], server.tasks[1]["data"]["asset"]),
+            links[0].partition("&signature=")[0],
+        ):
+            assert (await browser.get(other)).status_code == 401
+        clock.advance(61)
+        assert (await browser.get(links[0])).status_code == 401
+        desk.service.label_studio.links = None
+        assert (await browser.get(links[0])).status_code == 404
+
+
+def test_links_need_an_address_and_a_secret() -> None:
+    for address, secret in (("", SECRET), ("http://annotate", "")):
+        links = ImageLinks(address, SecretStr(secret), ManualClock(), 60.0)
+        with pytest.raises(Rejected, match="LOOPLINE_ANNOTATE_URL"):
+            links.check_possible()
