@@ -15,7 +15,7 @@ import { State } from "../workflow/Card";
 import { type Job, jobPath, readHistory, readJobs } from "./api";
 
 const OVER = ["completed", "stopped"];
-const CLASSES_SHOWN = 6;
+const CLASSES_SHOWN = 3;
 
 export default function JobsPage() {
   const jobs = useQuery({ queryKey: ["jobs"], queryFn: readJobs, refetchInterval: 10_000 });
@@ -115,7 +115,7 @@ function Row({ job }: { job: Job }) {
           )}
           {job.deadline && (
             <span className={isLate(job) ? "bad-text" : "faint"}>
-              {isLate(job) ? "was due" : "due"} {moment(job.deadline)}
+              {isLate(job) ? "was due" : "due"} {toTheMinute(job.deadline)}
             </span>
           )}
         </div>
@@ -160,6 +160,15 @@ function Row({ job }: { job: Job }) {
     </tr>
   );
 }
+
+const toTheMinute = (at: string): string =>
+  new Date(at).toLocaleString("en", {
+    month: "short",
+    day: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+    hour12: false,
+  });
 
 const isLate = (job: Job): boolean =>
   job.deadline !== null && !OVER.includes(job.state) && new Date(job.deadline) < new Date();
