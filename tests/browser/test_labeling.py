@@ -95,6 +95,7 @@ def test_a_hundred_images_by_keyboard_alone(scene: Scene, open_as: Open) -> None
 def test_a_day_of_labeling_and_review(scene: Scene, open_as: Open, axe: str) -> None:
     scene.open_job(
         "boxes", dataset="nuclei", where="", limit=2, predictions="", review=True,
+        start_empty=True,
         shapes=["box", "polygon", "mask"],
     )  # fmt: skip
     page = open_as("ada", "/label/boxes")
@@ -192,7 +193,10 @@ def test_nothing_is_lost_when_the_service_is_killed(scene: Scene, open_as: Open)
 
 
 def test_a_draft_survives_a_closed_tab_and_another_browser(scene: Scene, open_as: Open) -> None:
-    scene.open_job("drafts", dataset="nuclei", where="", limit=1, predictions="", shapes=["box"])
+    scene.open_job(
+        "drafts", dataset="nuclei", where="", limit=1, predictions="", shapes=["box"],
+        start_empty=True,
+    )  # fmt: skip
     page = open_as("ada", "/label/drafts")
     wait_drawn(page)
     page.keyboard.press("b")
@@ -232,7 +236,8 @@ def test_predictions_are_decided_on_one_by_one_or_all(scene: Scene, open_as: Ope
 
 
 def test_a_box_becomes_a_mask(scene: Scene, open_as: Open) -> None:
-    scene.open_job("smart", dataset="nuclei", where="", limit=1, predictions="", shapes=["mask"])
+    nuclei = {"dataset": "nuclei", "where": "", "predictions": "", "shapes": ["mask"]}
+    scene.open_job("smart", limit=1, start_empty=True, **nuclei)
     page = open_as("ada", "/label/smart")
     wait_drawn(page)
     page.keyboard.press("s")
@@ -242,8 +247,40 @@ def test_a_box_becomes_a_mask(scene: Scene, open_as: Open) -> None:
     scene.ask("POST", "/api/jobs/smart/stop", {"keep_labels": False})
 
 
+def test_what_the_dataset_says_already_is_there_to_correct(scene: Scene, open_as: Open) -> None:
+    nuclei = {"dataset": "nuclei@v1", "where": "item.labeled", "predictions": "", "shapes": []}
+    scene.open_job("correcting", limit=1, **nuclei)
+    page = open_as("ada", "/label/correcting")
+    wait_drawn(page)
+    asset = shown(page)
+    before = items_of(scene, "correcting")[asset]["existing"]
+    assert len(before) > 2
+    rows = page.locator(".shape-item")
+    expect(rows).to_have_count(len(before))
+    expect(rows.filter(has_text="kept")).to_have_count(len(before))
+    page.keyboard.press("Tab")
+    page.keyboard.press("Delete")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Alt+ArrowLeft")
+    expect(rows).to_have_count(len(before) - 1)
+    expect(rows.filter(has_text="kept")).to_have_count(len(before) - 2)
+    page.reload()
+    wait_drawn(page)
+    expect(rows.filter(has_text="kept")).to_have_count(len(before) - 2)
+    page.keyboard.press("Enter")
+    eventually(lambda: scene.done("correcting") == 1)
+    after = {s["id"]: s for s in items_of(scene, "correcting")[asset]["labels"]["shapes"]}
+    known = {shape["id"]: shape for shape in before}
+    assert len(after) == len(before) - 1
+    [edited] = [shape for id_, shape in after.items() if shape != known[id_]]
+    assert (edited["edited_from"], edited["source"]) == (edited["id"], "labeler:ada")
+
+
 def test_keys_are_shown_and_can_be_changed(scene: Scene, open_as: Open) -> None:
-    scene.open_job("keys", dataset="nuclei", where="", limit=1, predictions="", shapes=["box"])
+    scene.open_job(
+        "keys", dataset="nuclei", where="", limit=1, predictions="", shapes=["box"],
+        start_empty=True,
+    )  # fmt: skip
     page = open_as("ada", "/label/keys")
     wait_drawn(page)
     page.keyboard.press("?")
