@@ -22,6 +22,7 @@ from tests.chaos.scene import ASKED, CLASSES
 COPIES = "turned"
 JOB = "turned-review"
 REVIEWED = 3  # items
+REJECTED = len(CLASSES) - 1  # times, one of them
 CALIBRATED_WITH = 16  # images
 ASK_AGAIN_S = 4.0  # a minute's requests that are recorded are limited
 T = TypeVar("T")
@@ -107,7 +108,10 @@ class LongStory(Story):
         await self._made(
             "the reproduction",
             lambda: self._first(catalog.REPRODUCTION_COMMITTED, model=name),
-            lambda: self._loopline.reproduce(f"{name}@v1", wait=False, id="reproduce"),
+            # Its checkpoints are all that it writes: without asking, a short one has none.
+            lambda: self._loopline.reproduce(
+                f"{name}@v1", changes={"checkpoint_every_steps": 10}, wait=False, id="reproduce"
+            ),
         )
 
     async def _copied(self, truth: CatalogueTruth) -> None:
@@ -130,8 +134,8 @@ class LongStory(Story):
     async def _work(self, truth: CatalogueTruth, doubtful: str) -> Committed[Any] | None:
         """Do what the job waits for; return the dataset's next version once it is there.
 
-        One of the items is labeled wrongly at first, and sent back. Everybody waits until the job
-        has come to them: else its way would depend on who is faster.
+        One of the items is labeled wrongly, and sent back, as often as there are wrong classes.
+        Everybody waits until the job has come to them: else its way would depend on who is faster.
         """
         job = self._loopline.job
         labeler, reviewer = LABELERS
@@ -140,12 +144,14 @@ class LongStory(Story):
         if state == "in_progress":
             for asset, item in items.items():
                 if item["state"] in ("queued", "rejected"):
-                    is_wrong = asset == doubtful and item["state"] == "queued"
+                    rounds = item["labels"]["version"] if item["labels"] else 0
                     said = truth.answer(asset)
-                    await job.label(JOB, asset, _wrong(said) if is_wrong else said, labeler=labeler)
+                    if asset == doubtful:
+                        said = _attempt(said, rounds)
+                    await job.label(JOB, asset, said, labeler=labeler)
         elif state == "on_review":
             waiting = [asset for asset, item in items.items() if item["state"] == "submitted"]
-            wrong = doubtful in waiting and items[doubtful]["labels"]["version"] == 1
+            wrong = doubtful in waiting and items[doubtful]["labels"]["version"] <= REJECTED
             for asset in [doubtful] if wrong else waiting:
                 await job.review(
                     JOB,
@@ -174,5 +180,10 @@ class LongStory(Story):
         return await self._until(what, probe)
 
 
-def _wrong(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"class_name": CLASSES[CLASSES.index(one["class_name"]) - 1]} for one in said]
+def _attempt(truth: list[dict[str, Any]], rounds: int) -> list[dict[str, Any]]:
+    """Return the truth once every other class was said."""
+    wrong = REJECTED - rounds
+    return [
+        {"class_name": CLASSES[(CLASSES.index(one["class_name"]) + wrong) % len(CLASSES)]}
+        for one in truth
+    ]

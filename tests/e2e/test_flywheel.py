@@ -14,7 +14,7 @@ from loopline.contracts import RunKind, Verdict, catalog
 from loopline.store.commits import Committed
 from tests.chaos.fixtures import Undisturbed
 from tests.chaos.scene import ASKED, CLASSES, PER_CLASS, small_scene
-from tests.chaos.story import CALIBRATED_WITH, COPIES, JOB, REVIEWED
+from tests.chaos.story import CALIBRATED_WITH, COPIES, JOB, REJECTED, REVIEWED
 from tests.chaos.world import Told
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -134,9 +134,9 @@ def test_copies_are_items_with_their_parents_labels(told: Told) -> None:
 
 def test_what_a_reviewer_sent_back_was_labeled_again(told: Told) -> None:
     said = {item: each for item, each in told.outcome.labels.items() if item.startswith(JOB)}
-    assert sorted(map(len, said.values())) == [1] * (REVIEWED - 1) + [2]
+    assert sorted(map(len, said.values())) == [1] * (REVIEWED - 1) + [REJECTED + 1]
     verdicts = Counter(review.message.verdict for review in told.committed(catalog.ITEM_REVIEWED))
-    assert verdicts == {Verdict.VERDICT_ACCEPTED: REVIEWED, Verdict.VERDICT_REJECTED: 1}
+    assert verdicts == {Verdict.VERDICT_ACCEPTED: REVIEWED, Verdict.VERDICT_REJECTED: REJECTED}
 
 
 def test_a_recorded_request_is_an_item(told: Told) -> None:
