@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.scene import Scene, eventually
+from tests.browser.scene import UNLABELED, Scene, eventually
 from tests.browser.test_pages import serious
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(300)]
@@ -152,6 +152,45 @@ def test_a_day_of_labeling_and_review(scene: Scene, open_as: Open, axe: str) -> 
     expect(review.locator(".shape-item")).to_have_count(2)
     review.keyboard.press("Enter")
     eventually(lambda: scene.ask("GET", "/api/jobs/boxes")["state"] == "completed")
+
+
+def test_an_operator_opens_a_job_by_clicking(scene: Scene, open_as: Open, axe: str) -> None:
+    page = open_as("admin", "/label")
+    page.get_by_role("button", name="New job").first.click()
+    dialog = page.get_by_role("dialog", name="New labeling job")
+    dialog.get_by_label("Dataset").select_option("shop")
+    begin = dialog.get_by_role("button", name="Open the job")
+    dialog.get_by_label("Name").fill("By hand")
+    expect(dialog.get_by_text("Use 1 to 63 of a-z")).to_be_visible()
+    expect(begin).to_be_disabled()
+    dialog.get_by_label("Name").fill("by-hand")
+    dialog.get_by_label("Whole image").check()
+    dialog.get_by_text("People and time").click()
+    labelers = dialog.get_by_role("group", name="Labelers")
+    labelers.get_by_role("checkbox", name="ada").check()
+    dialog.get_by_label("Labelers for each image").fill("2")
+    begin.click()
+    expect(dialog.get_by_role("alert")).to_contain_text("2 labelers an item, and only 1 labelers")
+    labelers.get_by_role("checkbox", name="admin").check()
+    dialog.get_by_text("Help from a model").click()
+    dialog.get_by_label("Start from").select_option("Ask shop@champion now")
+    dialog.get_by_label("From which confidence on").fill("0")
+    assert serious(page, axe) == []
+    begin.click()
+    expect(page).to_have_url(re.compile("/label/by-hand$"), timeout=60_000)
+    wait_drawn(page)
+    expect(page.locator(".image-label")).to_be_visible()  # what the model said, asked beforehand
+    job = scene.ask("GET", "/api/jobs/by-hand")
+    assert (job["items"], job["where"]) == (UNLABELED, "!item.labeled")
+    assert (sorted(job["labelers"]), job["labelers_per_item"]) == (["ada", "admin"], 2)
+    assert (job["shapes"], len(job["classes"])) == (["whole_image"], 10)
+
+    page.goto(f"{scene.console}/label")
+    page.get_by_role("button", name="Change by-hand").click()
+    page.get_by_label("Priority").fill("7")
+    page.get_by_role("button", name="Change", exact=True).click()
+    expect(page.get_by_role("row", name=re.compile("by-hand"))).to_contain_text("priority 7")
+    scene.ask("POST", "/api/jobs/by-hand/stop", {"keep_labels": False})
 
 
 def test_two_people_never_work_on_one_image(scene: Scene, open_as: Open) -> None:

@@ -17,6 +17,7 @@ from services.console.adapters.passwords import Passwords
 from services.console.bodies.access import (
     PASSWORD_MIN,
     LinkOut,
+    MemberOut,
     NewTokenOut,
     TokenIn,
     TokenOut,
@@ -68,6 +69,11 @@ class People:
     async def users(self) -> list[UserOut]:
         """Return everybody."""
         return [user_out(user) for user in await asyncio.to_thread(self.store.users)]
+
+    async def members(self) -> list[MemberOut]:
+        """Return everybody who may sign in."""
+        everybody = await asyncio.to_thread(self.store.users)
+        return [MemberOut(name=u.name, role=u.role) for u in everybody if not u.is_disabled]
 
     async def add(self, body: UserIn) -> UserOut:
         """Add a person."""

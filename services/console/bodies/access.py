@@ -85,6 +85,19 @@ class UsersOut(Out):
     users: list[UserOut]
 
 
+class MemberOut(Out):
+    """Somebody who can be asked for something."""
+
+    name: str
+    role: Role
+
+
+class MembersOut(Out):
+    """Everybody who may sign in, by name."""
+
+    members: list[MemberOut]
+
+
 class UserIn(In):
     """A new person."""
 

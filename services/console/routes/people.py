@@ -9,6 +9,7 @@ from fastapi import Request
 from loopline.access import Scope
 from services.console.bodies.access import (
     LinkOut,
+    MembersOut,
     NewTokenOut,
     TokenIn,
     TokensOut,
@@ -38,6 +39,7 @@ class PeopleRoutes:
         add("PATCH", "/users/{name}", self.patch_user, Scope.ADMIN, tag="users")
         add("DELETE", "/users/{name}", self.delete_user, Scope.ADMIN, tag="users", status=204)
         add("POST", "/users/{name}/link", self.post_link, Scope.ADMIN, tag="users", status=201)
+        add("GET", "/members", self.get_members, Scope.OPERATE, tag="users")
         add("GET", "/tokens", self.get_tokens, Needs.SESSION, tag="tokens")
         add("POST", "/tokens", self.post_token, Needs.SESSION, tag="tokens", status=201)
         add("DELETE", "/tokens/{id}", self.delete_token, Needs.SESSION, tag="tokens", status=204)
@@ -61,6 +63,10 @@ class PeopleRoutes:
     async def post_link(self, name: Name, request: Request) -> LinkOut:
         """Make a link that signs a person in, once: for a first or a forgotten password."""
         return await self._people.link(name, str(request.base_url))
+
+    async def get_members(self) -> MembersOut:
+        """List who can be asked to label and to review: names and roles alone."""
+        return MembersOut(members=await self._people.members())
 
     async def get_tokens(self, caller: Current, everybody: bool = False) -> TokensOut:
         """List one's own tokens; an admin may list everybody's."""

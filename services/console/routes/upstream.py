@@ -19,7 +19,8 @@ JSON = "application/json"
 class UpstreamRoutes:
     """What annotate and lineage answer, asked with a token of who asks, good for a minute.
 
-    What of it a person may do is decided there: here it takes a role that may begin.
+    What of it a person may do is decided there. Here it takes a role that may begin: of what is
+    below a job, the smallest that any of it needs.
     """
 
     def __init__(self, annotate: Upstream, lineage: Upstream) -> None:
@@ -30,11 +31,11 @@ class UpstreamRoutes:
         """Add the routes."""
         add, tag = registry.add, "jobs"
         add("GET", "/jobs", self.get_jobs, Scope.READ, tag=tag, raw=JSON)
-        add("POST", "/jobs", self.post_jobs, Scope.LABEL, tag=tag, raw=JSON)
+        add("POST", "/jobs", self.post_jobs, Scope.OPERATE, tag=tag, raw=JSON)
         add("GET", "/jobs/{path:path}", self.get_jobs_path, Scope.READ, tag=tag, raw=JSON)
         add("POST", "/jobs/{path:path}", self.post_jobs_path, Scope.LABEL, tag=tag, raw=JSON)
         add("PUT", "/jobs/{path:path}", self.put_jobs_path, Scope.LABEL, tag=tag, raw=JSON)
-        add("PATCH", "/jobs/{path:path}", self.patch_jobs_path, Scope.LABEL, tag=tag, raw=JSON)
+        add("PATCH", "/jobs/{path:path}", self.patch_jobs_path, Scope.OPERATE, tag=tag, raw=JSON)
         add("DELETE", "/jobs/{path:path}", self.delete_jobs_path, Scope.LABEL, tag=tag, raw=JSON)
         add("GET", "/assist/{path:path}", self.get_assist, Scope.READ, tag=tag, raw=JSON)
         add("POST", "/assist/{path:path}", self.post_assist, Scope.LABEL, tag=tag, raw=JSON)

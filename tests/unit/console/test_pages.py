@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import cv2
@@ -174,6 +175,45 @@ async def test_annotate_is_asked_with_a_token_of_who_asks(desk: Desk) -> None:
     desk.clock.advance(66)
     with pytest.raises(Rejected, match="expired"):
         verifier.verify(token)
+
+
+async def test_operator_opens_and_changes_a_labeling_job(desk: Desk) -> None:
+    client = await desk.signed_in(Role.OPERATOR)
+    asked = {"job": "coats", "dataset": "shop@v2", "where": "!item.labeled"}
+    desk.upstreams.status, desk.upstreams.body = 201, b'{"job":"coats"}'
+    answer = await client.post("/api/jobs", json=asked)
+    assert (answer.status_code, answer.json()) == (201, {"job": "coats"})
+    desk.upstreams.status = 200
+    assert (await client.patch("/api/jobs/coats", json={"priority": 2})).status_code == 200
+    opened, changed = desk.upstreams.requests
+    assert (opened.method, opened.url.path) == ("POST", "/v1/jobs")
+    assert json.loads(opened.content) == asked
+    assert (changed.method, changed.url.path) == ("PATCH", "/v1/jobs/coats")
+
+
+async def test_job_that_cannot_be_is_refused_in_annotates_words(desk: Desk) -> None:
+    client = await desk.signed_in(Role.OPERATOR)
+    refusal = {"error": "job coats: class 'coat' is listed twice"}
+    desk.upstreams.status, desk.upstreams.body = 422, json.dumps(refusal).encode()
+    answer = await client.post("/api/jobs", json={"job": "coats", "classes": ["coat", "coat"]})
+    assert (answer.status_code, answer.json()) == (422, refusal)
+
+
+async def test_jobs_are_opened_and_changed_by_operators_alone(desk: Desk) -> None:
+    client = await desk.signed_in(Role.REVIEWER)
+    for method, path in (("POST", "/api/jobs"), ("PATCH", "/api/jobs/coats")):
+        answer = await client.request(method, path, json={"job": "coats"})
+        assert answer.status_code == 403
+        assert "needs 'operate'" in answer.json()["error"]
+    assert desk.upstreams.requests == []
+
+
+async def test_who_may_sign_in_can_be_asked_to_label(desk: Desk) -> None:
+    admin, operator = await desk.signed_in(), await desk.signed_in(Role.OPERATOR)
+    await admin.patch("/api/users/viewer", json={"is_disabled": True})
+    members = (await operator.get("/api/members")).json()["members"]
+    assert {"name": "labeler", "role": "labeler"} in members
+    assert {one["name"] for one in members} == {*Role} - {Role.VIEWER}
 
 
 async def test_token_of_a_program_is_passed_on_with_its_own_scopes_alone(desk: Desk) -> None:

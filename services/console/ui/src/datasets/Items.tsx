@@ -1,11 +1,13 @@
 // The images of a version, filtered; the filters are in the address.
 
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { SearchX } from "lucide-react";
+import { SearchX, SquarePen } from "lucide-react";
 import { useCallback, useEffect, useRef, useState } from "react";
 import { useSearchParams } from "react-router";
 import { get, type Schemas } from "../api/client";
+import { useMay } from "../app/session";
 import { ItemCard, ItemViewer } from "../items/ItemCard";
+import { NewJob } from "../label/NewJob";
 import { Button, Select } from "../ui/controls";
 import { number, plural } from "../ui/format";
 import { Empty, Failure, Loading } from "../ui/states";
@@ -70,6 +72,8 @@ export function Items({
   const scanned = pages.data?.pages.reduce((sum, page) => sum + page.scanned, 0) ?? 0;
   const isFiltered = FILTERS.some((name) => filters[name]);
   const [open, setOpen] = useState<number | null>(null);
+  const mayOperate = useMay("operate");
+  const [isLabeling, setLabeling] = useState(false);
   const move = useCallback(
     (by: 1 | -1) =>
       setOpen((at) => (at === null ? null : Math.min(items.length - 1, Math.max(0, at + by)))),
@@ -86,7 +90,11 @@ export function Items({
         facets={facets.data}
         onSet={set}
         onClear={isFiltered ? clear : null}
+        onLabel={mayOperate && items.length > 0 ? () => setLabeling(true) : null}
       />
+      {isLabeling && (
+        <NewJob begin={{ version, filter: asked }} onClose={() => setLabeling(false)} />
+      )}
       {pages.isPending && <Loading what="Reading the images…" />}
       {pages.isError && (
         <Failure
@@ -159,11 +167,13 @@ function Filters({
   facets,
   onSet,
   onClear,
+  onLabel,
 }: {
   filters: Record<Filter, string>;
   facets: Schemas["FacetsOut"] | undefined;
   onSet: (name: Filter, value: string) => void;
   onClear: (() => void) | null;
+  onLabel: (() => void) | null;
 }) {
   const some = (any: string, counts: Record<string, number> = {}) => [
     { value: "", label: any },
@@ -250,6 +260,11 @@ function Filters({
       {onClear && (
         <Button tone="quiet" onClick={onClear}>
           Clear
+        </Button>
+      )}
+      {onLabel && (
+        <Button className="to-end" icon={SquarePen} onClick={onLabel}>
+          Label these
         </Button>
       )}
     </div>

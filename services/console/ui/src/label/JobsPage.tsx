@@ -1,7 +1,7 @@
 // Every labeling job: what waits, who works, how far it is.
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { History as HistoryIcon, SquarePen } from "lucide-react";
+import { History as HistoryIcon, Plus, SlidersHorizontal, SquarePen } from "lucide-react";
 import { useState } from "react";
 import { Link } from "react-router";
 import { send } from "../api/client";
@@ -13,6 +13,8 @@ import { ago, moment, number, plural } from "../ui/format";
 import { Empty, Failure, Loading } from "../ui/states";
 import { State } from "../workflow/Card";
 import { type Job, jobPath, readHistory, readJobs } from "./api";
+import { ChangeJob } from "./ChangeJob";
+import { NewJob } from "./NewJob";
 
 const OVER = ["completed", "stopped"];
 const CLASSES_SHOWN = 3;
@@ -20,6 +22,8 @@ const CLASSES_SHOWN = 3;
 export default function JobsPage() {
   const jobs = useQuery({ queryKey: ["jobs"], queryFn: readJobs, refetchInterval: 10_000 });
   const [which, setWhich] = useState<"open" | "over">("open");
+  const mayOperate = useMay("operate");
+  const [isOpening, setOpening] = useState(false);
   const all = jobs.data ?? [];
   const open = all.filter(({ state }) => !OVER.includes(state));
   const over = all.filter(({ state }) => OVER.includes(state));
@@ -38,7 +42,13 @@ export default function JobsPage() {
           ]}
           onChange={setWhich}
         />
+        {mayOperate && (
+          <Button tone="primary" icon={Plus} onClick={() => setOpening(true)}>
+            New job
+          </Button>
+        )}
       </header>
+      {isOpening && <NewJob onClose={() => setOpening(false)} />}
       <div className="page-body">
         {jobs.isPending && <Loading what="Reading the jobs…" />}
         {jobs.isError && (
@@ -52,18 +62,18 @@ export default function JobsPage() {
           <Empty
             icon={SquarePen}
             title={which === "open" ? "Nothing waits to be labeled" : "No job is over yet"}
+            action={
+              which === "open" &&
+              mayOperate && (
+                <Button icon={Plus} onClick={() => setOpening(true)}>
+                  New job
+                </Button>
+              )
+            }
           >
-            {which === "open" ? (
-              <>
-                A flow opens a job for what a model is unsure of; anybody may open one over a
-                dataset:
-                <pre>
-                  <code>loopline job open --help</code>
-                </pre>
-              </>
-            ) : (
-              "Jobs that are completed or stopped are kept here."
-            )}
+            {which === "open"
+              ? "A flow opens a job for what a model is unsure of; an operator opens one over any images of a dataset."
+              : "Jobs that are completed or stopped are kept here."}
           </Empty>
         )}
         {shown.length > 0 && (
@@ -223,6 +233,7 @@ function Manage({ job }: { job: Job }) {
   const queries = useQueryClient();
   const mayOperate = useMay("operate");
   const [asking, setAsking] = useState(false);
+  const [isChanging, setChanging] = useState(false);
   const isOver = OVER.includes(job.state);
   const act = useMutation({
     mutationFn: () => send("POST", jobPath(job.job, isOver ? "/reopen" : "/stop"), {}),
@@ -235,6 +246,15 @@ function Manage({ job }: { job: Job }) {
   if (!mayOperate) return null;
   return (
     <>
+      {!isOver && (
+        <IconButton
+          size="s"
+          icon={SlidersHorizontal}
+          label={`Change ${job.job}`}
+          onClick={() => setChanging(true)}
+        />
+      )}
+      {isChanging && <ChangeJob job={job} onClose={() => setChanging(false)} />}
       <Button size="s" onClick={() => setAsking(true)}>
         {isOver ? "Reopen" : "Stop"}
       </Button>

@@ -19,6 +19,7 @@ export type Job = {
   instructions: string;
   labelers: string[];
   reviewers: string[];
+  labelers_per_item: number;
   review: boolean;
   priority: number;
   deadline: string | null;
@@ -71,6 +72,22 @@ export type JobEvent = {
 export const readHistory = async (job: string): Promise<JobEvent[]> =>
   (await get<{ history: JobEvent[] }>(jobPath(job, "/history"))).history;
 export const readJobs = async (): Promise<Job[]> => (await get<{ jobs: Job[] }>("/api/jobs")).jobs;
+/** A deployed model being asked about the images of a job. */
+export type Asking = {
+  model: string;
+  state: "running" | "completed" | "failed";
+  total: number;
+  done: number;
+  failed: number;
+  error: string;
+};
+
+export const openJob = (asked: object): Promise<Job> => send("POST", "/api/jobs", asked);
+export const changeJob = (job: string, changes: object): Promise<Job> =>
+  send("PATCH", jobPath(job), changes);
+export const askModel = (job: string, model: string, confidence_min: number): Promise<Asking> =>
+  send("POST", jobPath(job, "/predict"), { model, confidence_min });
+export const readAsking = (job: string): Promise<Asking> => get(jobPath(job, "/predict"));
 export const readJob = (name: string): Promise<Job> => get<Job>(jobPath(name));
 export const readImage = (asset: string): Promise<ImageBitmap> => loadBitmap(imageUrl(asset));
 

@@ -1,7 +1,13 @@
 // Buttons, chips, fields and the like: what every page is made of.
 
 import type { LucideIcon } from "lucide-react";
-import { type ButtonHTMLAttributes, type InputHTMLAttributes, type ReactNode, useId } from "react";
+import {
+  type ButtonHTMLAttributes,
+  type InputHTMLAttributes,
+  type ReactNode,
+  type TextareaHTMLAttributes,
+  useId,
+} from "react";
 
 type ButtonProps = ButtonHTMLAttributes<HTMLButtonElement> & {
   tone?: "plain" | "primary" | "danger" | "quiet";
@@ -103,20 +109,103 @@ export function Segmented<T extends string>({
   );
 }
 
-type FieldProps = InputHTMLAttributes<HTMLInputElement> & { label: string; hint?: string };
+/** What a field is called, what it wants, and what is wrong with what it has. */
+type Told = { label: string; hint?: string; fault?: string };
 
-export function Field({ label, hint, ...rest }: FieldProps) {
+export function Field({
+  label,
+  hint,
+  fault,
+  ...rest
+}: InputHTMLAttributes<HTMLInputElement> & Told) {
   const id = useId();
   return (
     <div className="field">
       <label htmlFor={id}>{label}</label>
-      <input id={id} aria-describedby={hint ? `${id}-hint` : undefined} {...rest} />
-      {hint && (
-        <small id={`${id}-hint`} className="faint">
-          {hint}
-        </small>
-      )}
+      <input id={id} {...describedBy(id, hint, fault)} {...rest} />
+      <Note id={id} hint={hint} fault={fault} />
     </div>
+  );
+}
+
+/** A field of several lines. */
+export function Area({
+  label,
+  hint,
+  fault,
+  ...rest
+}: TextareaHTMLAttributes<HTMLTextAreaElement> & Told) {
+  const id = useId();
+  return (
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      <textarea id={id} {...describedBy(id, hint, fault)} {...rest} />
+      <Note id={id} hint={hint} fault={fault} />
+    </div>
+  );
+}
+
+const describedBy = (id: string, hint?: string, fault?: string) => ({
+  "aria-describedby": hint || fault ? `${id}-note` : undefined,
+  "aria-invalid": fault ? true : undefined,
+});
+
+function Note({
+  id,
+  hint,
+  fault,
+}: {
+  id: string;
+  hint: string | undefined;
+  fault: string | undefined;
+}) {
+  if (!hint && !fault) return null;
+  return (
+    <small id={`${id}-note`} className={fault ? "bad-text" : "faint"}>
+      {fault || hint}
+    </small>
+  );
+}
+
+/** Any of a few, each to be ticked. */
+export function Choices({
+  label,
+  hint,
+  options,
+  chosen,
+  onChange,
+}: {
+  label: string;
+  hint?: string;
+  options: readonly { value: string; label: string; aside?: string }[];
+  chosen: readonly string[];
+  onChange: (chosen: string[]) => void;
+}) {
+  const id = useId();
+  return (
+    <fieldset className="field choices" aria-describedby={hint ? `${id}-note` : undefined}>
+      <legend>{label}</legend>
+      <div className="choice-list">
+        {options.map((option) => (
+          <label key={option.value} className="choice">
+            <input
+              type="checkbox"
+              checked={chosen.includes(option.value)}
+              onChange={(event) =>
+                onChange(
+                  event.target.checked
+                    ? [...chosen, option.value]
+                    : chosen.filter((one) => one !== option.value),
+                )
+              }
+            />
+            {option.label}
+            {option.aside && <span className="faint">{option.aside}</span>}
+          </label>
+        ))}
+      </div>
+      <Note id={id} hint={hint} fault={undefined} />
+    </fieldset>
   );
 }
 

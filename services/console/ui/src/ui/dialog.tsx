@@ -10,12 +10,15 @@ export function Dialog({
   onClose,
   children,
   actions,
+  error,
   wide = false,
 }: {
   title: string;
   onClose: () => void;
   children: ReactNode;
   actions?: ReactNode;
+  /** Stands above the actions, wherever a long dialogue was scrolled to. */
+  error?: unknown;
   wide?: boolean;
 }) {
   const place = useRef<HTMLDialogElement>(null);
@@ -41,6 +44,7 @@ export function Dialog({
         <IconButton icon={X} label="Close" onClick={onClose} />
       </header>
       <div className="dialog-body">{children}</div>
+      <Refusal error={error} />
       {actions && <footer>{actions}</footer>}
     </dialog>
   );
