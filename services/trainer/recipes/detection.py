@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 SIDE_STEP_PX: Final = 32  # the coarsest features' stride
 FCOS_WIDTH_STEP: Final = 32  # its layers are normalised in so many groups
-SURE: Final = 0.05  # boxes that are less sure are not compared between torch and ONNX
+SURE: Final = 0.05
+"""Boxes that are less sure are not compared between torch and ONNX.
+
+A network that has learned little gives all of them one score: the last bit says which come first.
+"""
 
 
 class DetectionAugmentation(Augmentation):
@@ -182,6 +186,11 @@ class DetectionRecipe(Recipe[DetectionParameters]):
         """
         pairs = zip(_predicted(ours), _predicted(theirs), strict=True)
         return max(_apart(one, other, self._side_px[0]) for one, other in pairs)
+
+    def surely(self, outputs: Outputs) -> Outputs:
+        """See `Recipe`."""
+        scores = outputs["scores"]
+        return {**outputs, "scores": np.where(scores >= SURE, scores, 0.0)}
 
 
 def _check_fcos(parameters: DetectionParameters) -> None:

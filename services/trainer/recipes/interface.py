@@ -196,6 +196,13 @@ class Recipe(ABC, Generic[P]):
             for name in ours
         )
 
+    def surely(self, outputs: Outputs) -> Outputs:
+        """Return the part of outputs whose figures two networks must share but for rounding.
+
+        All of it, where a figure does not hang on the last bit of an output.
+        """
+        return outputs
+
     def class_weights(self) -> list[float] | None:
         """Return what an error in each class counts; None where all count the same."""
         if self.parameters.balance != "loss" or not self.survey.class_counts:

@@ -138,8 +138,8 @@ def parity(recipe: Recipe[Any], export: Export, onnx_model: bytes, split: Split)
     differences = [recipe.difference(*pair) for pair in zip(ours, theirs, strict=True)]
     looked_at = min(len(split), PARITY_IMAGES)
     targets, assets = split.targets[:looked_at], split.assets[:looked_at]
-    one = recipe.judge(ours, targets, assets).metrics
-    other = recipe.judge(theirs, targets, assets).metrics
+    one = recipe.judge(map(recipe.surely, ours), targets, assets).metrics
+    other = recipe.judge(map(recipe.surely, theirs), targets, assets).metrics
     result = Parity(max(differences), max(abs(one[name] - other[name]) for name in one))
     if not (result.difference <= PARITY_TOLERANCE and result.metrics <= METRICS_TOLERANCE):
         raise Rejected(

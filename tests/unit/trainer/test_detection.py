@@ -282,3 +282,15 @@ def test_a_backbone_that_cannot_be_used_is_named(
 ) -> None:
     with pytest.raises(Rejected, match=words):
         build()
+
+
+def test_boxes_of_which_a_network_is_not_sure_are_no_part_of_what_two_networks_share() -> None:
+    trained = recipe()
+    outputs = {
+        "boxes": np.zeros((1, 3, 4), np.float32),
+        "scores": np.array([[0.9, 0.05, 0.0216]], np.float32),
+        "labels": np.zeros((1, 3), np.int64),
+    }
+    shared = trained.surely(outputs)
+    assert shared["scores"].tolist() == [pytest.approx([0.9, 0.05, 0.0])]
+    assert shared["boxes"] is outputs["boxes"]
