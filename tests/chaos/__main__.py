@@ -88,6 +88,8 @@ def _faults(told: Told, reference: Told) -> list[str]:
     faults = told.outcome.differences(reference.outcome)
     faults += [f"verify: {problem}" for problem in told.proven.problems]
     faults += [f"fsck: {problem}" for problem in (*told.checked.missing, *told.checked.corrupt)]
+    faults += [f"not in the graph: {commit}" for commit in told.graphed.absent]
+    faults += [f"in the graph alone: {sequence}" for sequence in told.graphed.surplus]
     return faults
 
 

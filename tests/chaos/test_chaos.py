@@ -57,6 +57,10 @@ def test_killed_at_random_nothing_is_lost_and_nothing_doubled(
     assert sum(killed_at_random.deaths.values()) >= 10
 
 
+def test_undisturbed_what_is_stored_is_whole(undisturbed: Undisturbed) -> None:
+    check_whole(undisturbed.told)
+
+
 def test_killed_at_each_step_what_is_stored_is_whole(killed_at_each_step: Told) -> None:
     check_whole(killed_at_each_step)
 
@@ -69,3 +73,5 @@ def check_whole(told: Told) -> None:
     assert told.proven.ok, told.proven.problems
     assert told.proven.objects == len(told.outcome.delivered) - told.proven.manifests
     assert told.checked.ok
+    assert told.graphed.ok, told.graphed
+    assert told.graphed.commits == len(told.commits)

@@ -31,6 +31,7 @@ from loopline.demo.story import PHOTOS_BUCKET, RESULTS_BUCKET, Summary
 from loopline.embedded.options import PlatformOptions
 from loopline.embedded.platform import Platform
 from loopline.errors import Transient
+from loopline.lineage.completeness import Completeness
 from loopline.store.commits import Committed
 from loopline.store.fsck import FsckReport
 from loopline.store.verify import VerifyReport
@@ -47,6 +48,7 @@ RESTART_DELAY_MAX_S = 0.5
 STORY_TIMEOUT_S = 900.0
 RETRY_S = 0.5
 READY_TIMEOUT_S = 180.0
+UPLOADING = {"LOOPLINE_CHECKPOINT_UPLOAD_EVERY_S": "0"}  # all that a reproduction ever writes
 RECORDING = {"LOOPLINE_SAMPLE_SHARE": "1", "LOOPLINE_SAMPLE_EVERY_S": "0.5"}
 STARTING = threading.Lock()
 
@@ -61,6 +63,7 @@ class Told:
         commits: The log at the end.
         proven: `loopline verify` over the customer's results.
         checked: `loopline fsck`, deep.
+        graphed: `loopline lineage check`.
         again: What the story saw when it was told once more; None if it was not.
         after: What there was then.
         fired: The steps that killed.
@@ -74,6 +77,7 @@ class Told:
     commits: tuple[Committed[Any], ...]
     proven: VerifyReport
     checked: FsckReport
+    graphed: Completeness
     again: Summary | None
     after: Outcome | None
     fired: frozenset[str]
@@ -131,6 +135,7 @@ class World:
                 "customer", RESULTS_BUCKET, self._scene().results_prefix
             )
             checked = await loopline.storage.fsck(deep=True)
+            graphed = await loopline.lineage.check()
             again = await self._story(loopline, platform) if self.twice else None
             after = await outcome(loopline, platform.endpoints) if self.twice else None
             deaths = Counter({process.name: process.restarts for process in platform.status()})
@@ -140,6 +145,7 @@ class World:
             commits=tuple(commits),
             proven=proven,
             checked=checked,
+            graphed=graphed,
             again=again,
             after=after,
             fired=frozenset(self.steps.fired() if self.steps else ()),
@@ -172,7 +178,8 @@ class World:
             ack_wait_s=ACK_WAIT_S,
             restart_delay_max_s=RESTART_DELAY_MAX_S,
             otlp_endpoint=self.otlp_endpoint,
-            extra_env=dict.fromkeys(SERVICES, env) | {"inference": env | RECORDING},
+            extra_env=dict.fromkeys(SERVICES, env)
+            | {"inference": env | RECORDING, "trainer": env | UPLOADING},
         )
 
     @asynccontextmanager
