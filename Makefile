@@ -16,7 +16,7 @@ BUF := PATH="$(CURDIR)/$(BIN):$$PATH" tools/node_modules/.bin/buf
 ARGS ?=
 ONLY ?=
 RECIPE ?=
-WORKERS ?= 2
+WORKERS ?= 3
 PEERS ?= pytriton kserve litserve
 
 .DEFAULT_GOAL := help
