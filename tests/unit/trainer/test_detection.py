@@ -286,7 +286,7 @@ def test_a_backbone_that_cannot_be_used_is_named(
 
 def test_boxes_of_which_a_network_is_not_sure_are_no_part_of_what_two_networks_share() -> None:
     trained = recipe()
-    outputs = {
+    outputs: Outputs = {
         "boxes": np.zeros((1, 3, 4), np.float32),
         "scores": np.array([[0.9, 0.05, 0.0216]], np.float32),
         "labels": np.zeros((1, 3), np.int64),
