@@ -80,6 +80,11 @@ class Scene:
         }  # fmt: skip
         self.ask("POST", "/api/jobs", given)
 
+    def has(self, dataset: str) -> bool:
+        """Tell whether there is a dataset of this name."""
+        known = self.ask("GET", "/api/datasets")["datasets"]
+        return any(one["name"] == dataset for one in known)
+
     def done(self, job: str) -> int:
         """Return how many items of a job have labels."""
         counts = self.ask("GET", f"/api/jobs/{job}")["counts"]
@@ -174,11 +179,7 @@ def _import(scene: Scene, dataset: str, files: dict[str, bytes]) -> None:
     labels = next(path for path in files if path.startswith("labels."))
     asked = {"dataset": dataset, "upload": upload, "labels_key": labels}
     scene.ask("POST", "/api/imports", asked)
-    eventually(lambda: _has(scene, dataset))
-
-
-def _has(scene: Scene, dataset: str) -> bool:
-    return any(one["name"] == dataset for one in scene.ask("GET", "/api/datasets")["datasets"])
+    eventually(lambda: scene.has(dataset))
 
 
 def _photos() -> dict[str, bytes]:
