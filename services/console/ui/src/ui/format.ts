@@ -17,6 +17,7 @@ const SHARES =
 
 /** A metric by its name: shares as percents, durations with their unit. */
 export function metric(name: string, value: number): string {
+  if (name.endsWith("_per_s")) return `${number(value)}/s`;
   if (name.endsWith("_s")) return duration(value);
   if (SHARES.test(name) && Math.abs(value) <= 1) return percent(value);
   return number(value);
