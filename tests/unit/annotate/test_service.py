@@ -202,6 +202,10 @@ async def test_two_processes_settle_one_job_once(desk: Desk, tmp_path: Path) -> 
     await desk.label(0)
     await desk.label(1)
     job = await desk.job()
+    # Each has a database of its own: one that has not seen the labels would say so, and try again.
+    labeled = await desk.service.log.store.last_sequence()
+    for each in (desk.service, other):
+        await each.projector.wait_applied(labeled, timeout_s=5)
     await asyncio.gather(desk.service.settlement.settle(job), other.settlement.settle(job))
     assert (await desk.head()).ref.version == 2
     assert (await desk.job()).ref.version == 2
