@@ -18,7 +18,7 @@ from loopline.testing.flywheel import asset, item
 from services.annotate.adapters.models import Models
 from services.annotate.domain.wrong import Kind, differences
 from tests.unit.annotate.desk import JOB, TOKEN, Desk
-from tests.unit.annotate.test_working import label
+from tests.unit.annotate.people import label
 
 Json = dict[str, Any]
 IMAGES = [b"image one", b"image two", b"a bad image"]
