@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from services.console.bodies.runs import RunOut
 from services.console.bodies.workflow import ActionOut
 from services.console.domain.workflow import Card
@@ -28,12 +30,17 @@ def _pages(card: Card) -> list[ActionOut]:
     pages = {
         "dataset": f"/datasets/{node.name}/{node.version}",
         "model": f"/models/{node.name}/{node.version}",
-        "evaluation": f"/models/{node.name}",
+        "evaluation": _evaluated(str(node.details.get("model", ""))),
         "labeling_job": f"/label/{node.name}",
-        "deployment": f"/models/{node.details.get('model', '')}",
-        "run": f"/live/runs/{node.digest}",
+        "deployment": f"/models/{node.details.get('model', '')}?tab=aliases",
+        "run": f"/live?run={quote(node.digest, safe='')}",
     }
     return [_page("open", "Open", pages[card.kind])] if card.kind in pages else []
+
+
+def _evaluated(model: str) -> str:
+    name, _, version = model.removeprefix("model:").rpartition("@")
+    return f"/models/{name}/{version}?tab=evaluation"
 
 
 def _comparison(card: Card) -> list[ActionOut]:
@@ -41,8 +48,8 @@ def _comparison(card: Card) -> list[ActionOut]:
     if card.kind not in ("dataset", "model") or node.version < 2:
         return []
     place = "datasets" if card.kind == "dataset" else "models"
-    verb = "diff" if card.kind == "dataset" else "compare"
-    path = f"/{place}/{node.name}/{verb}?a={node.version - 1}&b={node.version}"
+    tab = "diff" if card.kind == "dataset" else "compare"
+    path = f"/{place}/{node.name}?tab={tab}&a={node.version - 1}&b={node.version}"
     return [_page("compare", f"Compare with v{node.version - 1}", path)]
 
 

@@ -19,6 +19,7 @@ from loopline.contracts import (
     RunState,
     catalog,
 )
+from loopline.lineage.model import artefact_id
 from loopline.store.commits import Committed
 from loopline.store.runs import new_run
 from loopline.testing.flywheel import item
@@ -214,6 +215,36 @@ async def test_a_node_tells_everything_and_what_can_be_done(turned: Desk) -> Non
     [restore] = [a for a in dataset["actions"] if a["name"] == "restore"]
     assert (restore["method"], restore["body"]) == ("POST", {"version": 1})
     assert (await client.get("/api/workflow/nodes/model:none@1")).status_code == 404
+
+
+async def test_pages_of_nodes_are_addresses_that_the_page_knows(turned: Desk) -> None:
+    commits = turned.service.view.commits
+    made = await turned.flywheel.evaluation(
+        commits["model:shoes@1"], commits["dataset:shoes@1"].ref, {"accuracy": 0.5},
+        split_digest="e" * 64,
+    )  # fmt: skip
+    await turned.seen()
+    client = await turned.signed_in()
+    nodes = by_id(await graph(client))
+
+    async def page(name: str, id_: str) -> str:
+        told = (await client.get(f"/api/workflow/nodes/{id_}")).json()
+        [path] = [one["path"] for one in told["actions"] if one["name"] == name]
+        return str(path)
+
+    run, deployment, job = (
+        next(id_ for id_ in nodes if id_.startswith(kind))
+        for kind in ("run:", "alias:", "labeling_job:shoes")
+    )
+    assert await page("open", run) == f"/live?run={run.removeprefix('run:')}"
+    assert await page("open", deployment) == "/models/shoes?tab=aliases"
+    assert await page("open", job) == f"/label/{job.removeprefix('labeling_job:')}"
+    assert await page("open", "dataset:shoes@2") == "/datasets/shoes/2"
+    assert await page("compare", "dataset:shoes@2") == "/datasets/shoes?tab=diff&a=1&b=2"
+    assert await page("open", "model:shoes@1") == "/models/shoes/1"
+    assert await page("compare", "model:shoes@2") == "/models/shoes?tab=compare&a=1&b=2"
+    evaluated = artefact_id("evaluation", made.ref.name, made.ref.version)
+    assert await page("open", evaluated) == "/models/shoes/1?tab=evaluation"
 
 
 async def test_who_may_only_look_is_offered_nothing_else(turned: Desk) -> None:
