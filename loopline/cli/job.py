@@ -282,15 +282,18 @@ def assign(
     deadline: Annotated[
         datetime | None, typer.Option(help="When it should be done; UTC where no zone is given.")
     ] = None,
+    no_deadline: Annotated[bool, typer.Option(help="Whenever it is done.")] = False,
     priority: Annotated[int | None, typer.Option(help="Higher ones come first.")] = None,
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask other people to work on a job, or by another date, or more urgently."""
+    if no_deadline and deadline is not None:
+        raise Rejected("--deadline and --no-deadline exclude each other")
     given = {
         "labelers": None if labelers is None else _listed(labelers),
         "reviewers": None if reviewers is None else _listed(reviewers),
-        "deadline": _zoned(deadline),
+        "deadline": "" if no_deadline else _zoned(deadline),
         "priority": priority,
     }
     changes = {name: value for name, value in given.items() if value is not None}

@@ -106,7 +106,8 @@ class JobVerbs:
 
         Args:
             job: The job.
-            **changes: `labelers`, `reviewers`, `deadline` (RFC 3339), `priority`, `instructions`.
+            **changes: `labelers`, `reviewers`, `deadline` (RFC 3339; "" for none any more),
+                `priority`, `instructions`.
         """
         body = {"actor": self._session.settings.user, **changes}
         return await self._call("PATCH", f"/v1/jobs/{validate_name('job', job)}", json=body)

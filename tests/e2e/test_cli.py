@@ -229,6 +229,9 @@ def test_a_labeling_job_from_its_opening_to_the_dataset_and_its_second_life(
     )  # fmt: skip
     assert (opened["state"], opened["items"], opened["priority"]) == ("in_progress", 2, 4)
     assert "2031-02-03 04:05" in loopline.text("job", "list")
+    both = ("--no-deadline", "--deadline", "2032-01-01")
+    assert "exclude each other" in loopline.error("job", "assign", "check", *both)
+    assert loopline.json("job", "assign", "check", "--no-deadline")["deadline"] is None
     assert "not asked to label" in loopline.error("job", "take", "check", "--as", "bob")
     assert loopline.json("job", "assign", "check", "--labelers", "bob")["labelers"] == ["bob"]
     taken = loopline.json("job", "take", "check", "--as", "bob", "--count", "2")

@@ -76,7 +76,8 @@ class JobVerbs:
 
         Args:
             job: The job.
-            **changes: `labelers`, `reviewers`, `deadline` (RFC 3339), `priority`, `instructions`.
+            **changes: `labelers`, `reviewers`, `deadline` (RFC 3339; "" for none any more),
+                `priority`, `instructions`.
         """
         return self._portal.call(self._client.change(job, **changes))
 

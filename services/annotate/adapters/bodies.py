@@ -221,7 +221,8 @@ class JobChangeIn(Body):
 
     labelers: list[str] | None = None
     reviewers: list[str] | None = None
-    deadline: AwareDatetime | None = None
+    deadline: AwareDatetime | Literal[""] | None = None
+    """"" takes the one there is away."""
     priority: int | None = Field(default=None, ge=-1000, le=1000)
     instructions: str | None = Field(default=None, max_length=INSTRUCTIONS_LENGTH_MAX)
     actor: Person = ""

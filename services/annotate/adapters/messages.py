@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from loopline import contracts as c
 from loopline.contracts import JobState, OpenLabelingJob
@@ -78,11 +79,19 @@ def options_of(command: OpenLabelingJob) -> Options:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What of a job can change while it is worked; None leaves it as it is."""
+    """What of a job can change while it is worked; None leaves it as it is.
+
+    Attributes:
+        labelers: Who labels; everybody with the role if empty.
+        reviewers: Who reviews, likewise.
+        deadline: When it should be done; "" for at no given time any more.
+        priority: Higher ones come first.
+        instructions: For people.
+    """
 
     labelers: tuple[str, ...] | None = None
     reviewers: tuple[str, ...] | None = None
-    deadline: datetime | None = None
+    deadline: datetime | Literal[""] | None = None
     priority: int | None = None
     instructions: str | None = None
 
@@ -103,7 +112,9 @@ class Changes:
             if (people := getattr(self, name)) is not None:
                 made.ClearField(name)
                 getattr(made, name).extend(people)
-        if self.deadline is not None:
+        if self.deadline == "":
+            made.ClearField("deadline")
+        elif self.deadline is not None:
             made.deadline.FromDatetime(self.deadline)
         if self.priority is not None:
             made.priority = self.priority

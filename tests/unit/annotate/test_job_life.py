@@ -146,6 +146,26 @@ async def test_other_people_are_asked_by_another_date_and_that_is_recorded(desk:
     assert twice.status_code == 422
 
 
+async def test_a_deadline_is_moved_and_taken_away(desk: Desk) -> None:
+    await desk.open(await desk.command(1))
+
+    async def changed(**change: Any) -> Json:
+        answer = await desk.client.patch(f"/v1/jobs/{JOB}", json={"actor": "olga", **change})
+        assert answer.status_code == 200, answer.text
+        found: Json = answer.json()
+        return found
+
+    moved = await changed(deadline="2027-01-02T03:04:05+00:00")
+    assert moved["deadline"] == "2027-01-02T03:04:05.000+00:00"
+    assert (await changed(priority=2))["deadline"] == moved["deadline"]
+    assert (await changed(deadline=None))["version"] == moved["version"] + 1  # says nothing of it
+    gone = await changed(deadline="")
+    assert (gone["deadline"], gone["priority"]) == (None, 2)
+    assert (await changed(deadline=""))["version"] == gone["version"]
+    refused = await desk.client.patch(f"/v1/jobs/{JOB}", json={"deadline": "never"})
+    assert refused.status_code == 422
+
+
 async def test_a_jobs_history_tells_who_stopped_and_reopened_it(desk: Desk) -> None:
     await desk.open(await desk.command(2))
     await desk.client.post(f"/v1/jobs/{JOB}/stop", json={"actor": "olga"})

@@ -27,7 +27,7 @@ export function ChangeJob({ job, onClose }: { job: Job; onClose: () => void }) {
       // The date stays as it is to the second unless it was touched.
       return changeJob(
         job.job,
-        deadline === due ? others : { ...others, deadline: momentOf(deadline) },
+        deadline === due ? others : { ...others, deadline: momentOf(deadline) ?? "" },
       );
     },
     onSuccess: () => {
@@ -63,7 +63,7 @@ export function ChangeJob({ job, onClose }: { job: Job; onClose: () => void }) {
           <Field
             label="Deadline"
             type="datetime-local"
-            required={job.deadline !== null}
+            hint={job.deadline === null ? "" : "empty for none any more"}
             value={form.deadline}
             onChange={(event) => set({ deadline: event.target.value })}
           />
