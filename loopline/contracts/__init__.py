@@ -4,7 +4,13 @@ The generated modules mirror proto/; programs import from here.
 """
 
 from loopline.contracts.access.v1.access_pb2 import AccessRevoked
-from loopline.contracts.agent.v1.agent_pb2 import AgentReported, Device, RunningWork
+from loopline.contracts.agent.v1.agent_pb2 import (
+    AgentReported,
+    Device,
+    Membership,
+    RunningWork,
+    Team,
+)
 from loopline.contracts.dataset.v1.annotation_pb2 import BoundingBox, Mask, Polygon, Shape
 from loopline.contracts.dataset.v1.dataset_pb2 import DatasetCommitted, TreeRef
 from loopline.contracts.evaluation.v1.evaluation_pb2 import (
@@ -111,6 +117,7 @@ __all__ = [
     "LabelingJobCommitted",
     "LabelsSubmitted",
     "Mask",
+    "Membership",
     "ModelCommitted",
     "ModelFile",
     "NotificationSent",
@@ -135,6 +142,7 @@ __all__ = [
     "SampledImage",
     "SendNotification",
     "Shape",
+    "Team",
     "TrainModel",
     "TrainingProgress",
     "TreeRef",

@@ -11,6 +11,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from loopline.contracts import (
+    Agent,
     AliasMoved,
     DatasetCommitted,
     DeliveryCommitted,
@@ -54,14 +55,19 @@ def iso(timestamp: Timestamp) -> str:
     return moment.replace(microsecond=timestamp.nanos // 1000).isoformat()
 
 
+def _agent(agent: Agent) -> dict[str, str]:
+    return {"id": agent.id, "host": agent.host, "service": agent.service}
+
+
 def run_details(run: Run) -> dict[str, Any]:
     """Return a run's record as JSON values, without inputs and outputs: these are edges."""
-    return {
+    shared = {"members": [_agent(member) for member in run.members]} if run.members else {}
+    return shared | {
         "id": run.id,
         "kind": run_kind_of(run.kind),
         "parameters": plain_struct(run.parameters),
         "actor": {"kind": run.actor.kind, "name": run.actor.name},
-        "agent": {"id": run.agent.id, "host": run.agent.host, "service": run.agent.service},
+        "agent": _agent(run.agent),
         "environment": {
             "loopline": run.environment.loopline,
             "code_digest": run.environment.code_digest,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from loopline.contracts import ArtefactRef, DatasetCommitted, ModelCommitted, RunKind
+from loopline.contracts import ArtefactRef, DatasetCommitted, ModelCommitted, Run, RunKind
 from loopline.evaluation.report import Report, Slice
 from loopline.reports.page import title_of
 
@@ -203,6 +203,12 @@ def _weaker(report: Report) -> list[str]:
     ]
 
 
+def _workers(run: Run) -> str:
+    """Return who did it: one worker, or all that shared it."""
+    workers = run.members or [run.agent]
+    return ", ".join(f"{worker.id} on {worker.host}" for worker in workers)
+
+
 def _provenance(facts: Facts) -> str:
     run = facts.model.commit.run
     environment = run.environment
@@ -211,7 +217,7 @@ def _provenance(facts: Facts) -> str:
     rows = [
         ("run", f"{kind} `{run.id}`"),
         ("asked for by", f"{run.actor.kind} {run.actor.name}".strip()),
-        ("done by", f"{run.agent.id} on {run.agent.host}, {environment.device}"),
+        ("done by", f"{_workers(run)}, {environment.device}"),
         ("when", f"{_when(run.started_at.ToDatetime())}, {seconds:,.0f} s"),
         ("code", f"`{environment.code_digest}`"),
         ("packages", f"`{environment.packages_digest}`"),

@@ -19,7 +19,16 @@ from typing import Final
 
 from loopline import __version__
 from loopline.clock import Clock
-from loopline.contracts import Agent, AgentReported, Device, RunKind, RunningWork, catalog
+from loopline.contracts import (
+    Agent,
+    AgentReported,
+    Device,
+    Membership,
+    RunKind,
+    RunningWork,
+    Team,
+    catalog,
+)
 from loopline.runtime.bus import Bus, current_event
 from loopline.store.commits import timestamp
 from loopline.store.logstore import LogStore
@@ -39,12 +48,34 @@ class Occupation:
         self._clock = clock
         self._running: dict[int, RunningWork] = {}
         self._number = 0
+        self._leads: Team | None = None
+        self._joined: Membership | None = None
         self.changed = asyncio.Event()
 
     @property
     def running(self) -> list[RunningWork]:
         """The work, in the order it began."""
         return list(self._running.values())
+
+    @property
+    def leads(self) -> Team | None:
+        """The work that it leads and others share, if there is any."""
+        return self._leads
+
+    @property
+    def joined(self) -> Membership | None:
+        """Its last part in work that another agent leads."""
+        return self._joined
+
+    def lead(self, team: Team | None) -> None:
+        """Say what it leads, and to whom; None for nothing any more."""
+        self._leads = team
+        self.changed.set()
+
+    def join(self, membership: Membership | None) -> None:
+        """Say what part it has in work that another agent leads."""
+        self._joined = membership
+        self.changed.set()
 
     @contextlib.contextmanager
     def doing(self, run_id: str, kind: RunKind, title: str) -> Iterator[None]:
@@ -142,6 +173,8 @@ class AgentReporter:
             at=timestamp(self._clock),
             every_s=self._every_s,
             leaving=leaving,
+            leads=self._occupation.leads,
+            joined=self._occupation.joined,
         )
 
     async def _run(self) -> None:

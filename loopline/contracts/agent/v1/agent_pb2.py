@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from loopline.contracts.lineage.v1 import lineage_pb2 as loopline_dot_contracts_dot_lineage_dot_v1_dot_lineage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'loopline/contracts/agent/v1/agent.proto\x12\x1bloopline.contracts.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+loopline/contracts/lineage/v1/lineage.proto\"I\n\x06\x44\x65vice\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12\r\n\x05\x63ores\x18\x04 \x01(\r\"\xa1\x01\n\x0bRunningWork\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32&.loopline.contracts.lineage.v1.RunKind\x12\r\n\x05title\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncommand_id\x18\x05 \x01(\t\"\xd7\x04\n\rAgentReported\x12\x33\n\x05\x61gent\x18\x01 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Agent\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x46\n\x06labels\x18\x03 \x03(\x0b\x32\x36.loopline.contracts.agent.v1.AgentReported.LabelsEntry\x12\r\n\x05pools\x18\x04 \x03(\t\x12\x34\n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32#.loopline.contracts.agent.v1.Device\x12\x10\n\x08\x63\x61pacity\x18\x06 \x01(\r\x12\x39\n\x07running\x18\x07 \x03(\x0b\x32(.loopline.contracts.agent.v1.RunningWork\x12\x42\n\x04load\x18\x08 \x03(\x0b\x32\x34.loopline.contracts.agent.v1.AgentReported.LoadEntry\x12\x0f\n\x07version\x18\t \x01(\t\x12.\n\nstarted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02\x61t\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x65very_s\x18\x0c \x01(\x01\x12\x0f\n\x07leaving\x18\r \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tLoadEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'loopline/contracts/agent/v1/agent.proto\x12\x1bloopline.contracts.agent.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+loopline/contracts/lineage/v1/lineage.proto\"I\n\x06\x44\x65vice\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12\r\n\x05\x63ores\x18\x04 \x01(\r\"\xa1\x01\n\x0bRunningWork\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32&.loopline.contracts.lineage.v1.RunKind\x12\r\n\x05title\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncommand_id\x18\x05 \x01(\t\"\xa9\x03\n\x04Team\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x34\n\x04kind\x18\x03 \x01(\x0e\x32&.loopline.contracts.lineage.v1.RunKind\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\r\n\x05nodes\x18\x06 \x01(\r\x12\x35\n\x07members\x18\x07 \x03(\x0b\x32$.loopline.contracts.lineage.v1.Agent\x12)\n\x05since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04pool\x18\t \x01(\t\x12\x12\n\nrendezvous\x18\n \x01(\t\x12\x0e\n\x06recipe\x18\x0b \x01(\t\x12+\n\nparameters\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0b\x63ode_digest\x18\r \x01(\t\x12;\n\x07\x64\x61taset\x18\x0e \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\r\n\x05model\x18\x0f \x01(\t\"N\n\nMembership\x12\x0c\n\x04team\x18\x01 \x01(\t\x12\x0f\n\x07is_done\x18\x02 \x01(\x08\x12\x0f\n\x07\x66\x61ilure\x18\x03 \x01(\t\x12\x10\n\x08is_final\x18\x04 \x01(\x08\"\xc2\x05\n\rAgentReported\x12\x33\n\x05\x61gent\x18\x01 \x01(\x0b\x32$.loopline.contracts.lineage.v1.Agent\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x46\n\x06labels\x18\x03 \x03(\x0b\x32\x36.loopline.contracts.agent.v1.AgentReported.LabelsEntry\x12\r\n\x05pools\x18\x04 \x03(\t\x12\x34\n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32#.loopline.contracts.agent.v1.Device\x12\x10\n\x08\x63\x61pacity\x18\x06 \x01(\r\x12\x39\n\x07running\x18\x07 \x03(\x0b\x32(.loopline.contracts.agent.v1.RunningWork\x12\x42\n\x04load\x18\x08 \x03(\x0b\x32\x34.loopline.contracts.agent.v1.AgentReported.LoadEntry\x12\x0f\n\x07version\x18\t \x01(\t\x12.\n\nstarted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02\x61t\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x65very_s\x18\x0c \x01(\x01\x12\x0f\n\x07leaving\x18\r \x01(\x08\x12\x30\n\x05leads\x18\x0e \x01(\x0b\x32!.loopline.contracts.agent.v1.Team\x12\x37\n\x06joined\x18\x0f \x01(\x0b\x32\'.loopline.contracts.agent.v1.Membership\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tLoadEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,14 +38,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTREPORTED_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_AGENTREPORTED_LOADENTRY']._loaded_options = None
   _globals['_AGENTREPORTED_LOADENTRY']._serialized_options = b'8\001'
-  _globals['_DEVICE']._serialized_start=150
-  _globals['_DEVICE']._serialized_end=223
-  _globals['_RUNNINGWORK']._serialized_start=226
-  _globals['_RUNNINGWORK']._serialized_end=387
-  _globals['_AGENTREPORTED']._serialized_start=390
-  _globals['_AGENTREPORTED']._serialized_end=989
-  _globals['_AGENTREPORTED_LABELSENTRY']._serialized_start=899
-  _globals['_AGENTREPORTED_LABELSENTRY']._serialized_end=944
-  _globals['_AGENTREPORTED_LOADENTRY']._serialized_start=946
-  _globals['_AGENTREPORTED_LOADENTRY']._serialized_end=989
+  _globals['_DEVICE']._serialized_start=180
+  _globals['_DEVICE']._serialized_end=253
+  _globals['_RUNNINGWORK']._serialized_start=256
+  _globals['_RUNNINGWORK']._serialized_end=417
+  _globals['_TEAM']._serialized_start=420
+  _globals['_TEAM']._serialized_end=845
+  _globals['_MEMBERSHIP']._serialized_start=847
+  _globals['_MEMBERSHIP']._serialized_end=925
+  _globals['_AGENTREPORTED']._serialized_start=928
+  _globals['_AGENTREPORTED']._serialized_end=1634
+  _globals['_AGENTREPORTED_LABELSENTRY']._serialized_start=1544
+  _globals['_AGENTREPORTED_LABELSENTRY']._serialized_end=1589
+  _globals['_AGENTREPORTED_LOADENTRY']._serialized_start=1591
+  _globals['_AGENTREPORTED_LOADENTRY']._serialized_end=1634
 # @@protoc_insertion_point(module_scope)

@@ -141,7 +141,7 @@ class Environment(_message.Message):
     def __init__(self, loopline: _Optional[str] = ..., code_digest: _Optional[str] = ..., packages_digest: _Optional[str] = ..., python: _Optional[str] = ..., platform: _Optional[str] = ..., device: _Optional[str] = ..., cpu: _Optional[str] = ..., cpu_features: _Optional[_Iterable[str]] = ..., threads: _Optional[int] = ..., packages: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("id", "kind", "inputs", "outputs", "parameters", "environment", "actor", "agent", "started_at", "finished_at", "trace_id", "figures")
+    __slots__ = ("id", "kind", "inputs", "outputs", "parameters", "environment", "actor", "agent", "started_at", "finished_at", "trace_id", "figures", "members")
     class FiguresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +161,7 @@ class Run(_message.Message):
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]
     FIGURES_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: RunKind
     inputs: _containers.RepeatedCompositeFieldContainer[ArtefactRef]
@@ -173,7 +174,8 @@ class Run(_message.Message):
     finished_at: _timestamp_pb2.Timestamp
     trace_id: str
     figures: _containers.ScalarMap[str, float]
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[RunKind, str]] = ..., inputs: _Optional[_Iterable[_Union[ArtefactRef, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ArtefactRef, _Mapping]]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trace_id: _Optional[str] = ..., figures: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    members: _containers.RepeatedCompositeFieldContainer[Agent]
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[RunKind, str]] = ..., inputs: _Optional[_Iterable[_Union[ArtefactRef, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ArtefactRef, _Mapping]]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trace_id: _Optional[str] = ..., figures: _Optional[_Mapping[str, float]] = ..., members: _Optional[_Iterable[_Union[Agent, _Mapping]]] = ...) -> None: ...
 
 class Commit(_message.Message):
     __slots__ = ("workspace", "artefact", "parent", "parent_sequence", "other_parent", "run", "committed_at", "summary")
