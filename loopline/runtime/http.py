@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from opentelemetry import metrics
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from loopline.errors import (
     Conflict,
@@ -24,6 +27,44 @@ from loopline.errors import (
 SHUTDOWN_S = 5
 TICK_S = 0.1  # as uvicorn counts
 TICKS_A_DAY = 864_000
+PROBED = ("/healthz", "/readyz", "/metrics")
+"""Asked by machines every few seconds; not counted among requests."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+ANSWER_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+_answered = metrics.get_meter("loopline").create_histogram(
+    "loopline_http_answer",
+    unit="s",
+    description="Time until the answer to a request over HTTP began.",
+    explicit_bucket_boundaries_advisory=ANSWER_BUCKETS_S,
+)
+
+
+class Timed:
+    """Times an application's answers, streams too: to where they begin.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http" or scope["path"] in PROBED:
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        method = scope["method"] if scope["method"] in METHODS else "other"
+
+        async def timed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                labels = {"method": method, "status": str(message["status"])}
+                _answered.record(time.perf_counter() - started, labels)
+            await send(message)
+
+        await self._app(scope, receive, timed)
 
 
 class _Server(uvicorn.Server):
@@ -80,7 +121,7 @@ class HttpServer:
         self._socket.bind((host, port))
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
-            app,
+            Timed(app),
             log_config=None,
             access_log=False,
             lifespan="off",

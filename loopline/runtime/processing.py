@@ -25,8 +25,22 @@ from loopline.failpoints import current_handler
 from loopline.runtime.bus import ASKED_AGAIN, current_command, current_event
 
 log = structlog.get_logger()
-_duration = metrics.get_meter("loopline").create_histogram(
-    "loopline_handler_duration", unit="s", description="Time to handle one message."
+
+HANDLER_BUCKETS_S = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    *(30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0),
+)
+"""From a reaction to a training; OpenTelemetry's own are for milliseconds."""
+
+_meter = metrics.get_meter("loopline")
+_duration = _meter.create_histogram(
+    "loopline_handler_duration",
+    unit="s",
+    description="Time to handle one message.",
+    explicit_bucket_boundaries_advisory=HANDLER_BUCKETS_S,
+)
+_redelivered = _meter.create_counter(
+    "loopline_handler_redeliveries", description="Messages that came a second time or later."
 )
 
 Handler = Callable[[Any, "Delivery"], Awaitable[None]]
@@ -120,6 +134,8 @@ class Processor:
                 exc_info=unexpected,
             )
         _duration.record(seconds, {"event": self.event.key, "outcome": outcome})
+        if attempt > 1:
+            _redelivered.add(1, {"event": self.event.key})
 
     def _decode(self, message: Msg) -> tuple[Delivery, Message]:
         envelope = cloudevents.decode(message.headers, message.data, self.event.message)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import socket
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
@@ -44,6 +45,7 @@ log = structlog.get_logger()
 H = TypeVar("H", bound=Callable[..., Any])
 
 CONNECT_TIMEOUT_S = 5.0
+FAREWELL_MS = 2000  # for the last figures to leave
 
 
 def on(event: Event[Any]) -> Callable[[H], H]:
@@ -322,8 +324,10 @@ def run(service_class: type[Service], settings_class: type[ServiceSettings]) -> 
 
 
 async def _run(service_class: type[Service], settings: ServiceSettings) -> None:
-    traces = telemetry.configure_traces(service_class.name, settings.otlp_endpoint)
-    telemetry.configure_metrics(service_class.name)
+    name, instance = service_class.name, settings.agent or socket.gethostname()
+    traces = telemetry.configure_traces(name, settings.otlp_endpoint, instance)
+    measured = telemetry.configure_metrics(name, settings.otlp_metrics_endpoint, instance)
+    telemetry.observe_disk(settings.data_dir)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGTERM, signal.SIGINT):
@@ -336,6 +340,7 @@ async def _run(service_class: type[Service], settings: ServiceSettings) -> None:
     finally:
         await host.stop()
         traces.shutdown()
+        measured.shutdown(timeout_millis=FAREWELL_MS)
 
 
 def build(service_class: type[Service], settings: ServiceSettings, client: Client) -> Service:

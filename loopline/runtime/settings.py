@@ -66,6 +66,8 @@ class ServiceSettings(BaseSettings):
     see docs/access.md."""
     otlp_endpoint: str = ""
     """Where traces go ("http://host:4317"); nowhere if empty."""
+    otlp_metrics_endpoint: str = ""
+    """Where the figures of /metrics are sent too, as OTLP; nowhere if empty."""
     log_level: str = "info"
     ack_wait_s: float = 0.0
     """Without a sign of life for this long, work is given to another process. The durables must

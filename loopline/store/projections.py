@@ -22,6 +22,7 @@ from contextlib import aclosing
 from typing import Any, ClassVar, TypeVar
 
 import structlog
+from opentelemetry import metrics
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -50,6 +51,9 @@ SKIPS_SHOWN = 100
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
+_sequence = metrics.get_meter("loopline").create_gauge(
+    "loopline_projection_sequence", description="The last commit that a projection holds."
+)
 _control = MetaData()
 _positions = Table(
     "loopline_projections",
@@ -216,6 +220,7 @@ class Projector:
         async with self._moved:
             self._applied = sequence
             self._moved.notify_all()
+        _sequence.set(sequence, {"projection": self._projection.name})
 
     async def _in_database(self, work: Callable[..., T], *arguments: object) -> T:
         try:

@@ -16,6 +16,7 @@ from loopline.store.database import open_database
 from loopline.store.datasets import Datasets
 from services.console.adapters.accounts import AccountStore
 from services.console.adapters.assets import Assets
+from services.console.adapters.bus_figures import BusFigures
 from services.console.adapters.commands import Commands
 from services.console.adapters.datasets import DatasetDesk
 from services.console.adapters.events import EventFeed
@@ -91,12 +92,16 @@ class Console(Service):
         self._thumbnails = Thumbnails(settings.data_dir / "thumbnails", limits)
         self.desks = self._desks()
         await self.view.start()
-        for part in (self.desks.feed, self.desks.workflow, self.desks.imports):
+        self._figures = BusFigures(
+            self.client, settings.workspace, self.desks.queues, self.view.agents.values, self.clock
+        )
+        for part in (self.desks.feed, self.desks.workflow, self.desks.imports, self._figures):
             await part.start()
 
     async def stop(self) -> None:
         """End streams, stop following, close what was opened."""
-        for part in (self.desks.feed, self.desks.workflow, self.desks.imports, self.view):
+        parts = (self.desks.feed, self.desks.workflow, self.desks.imports, self._figures, self.view)
+        for part in parts:
             await part.stop()
         await self.desks.annotate.close()
         await self.desks.lineage.close()

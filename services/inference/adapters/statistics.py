@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
+from typing import Final
+
+LATENCY_BOUNDS_S: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+"""Upper bounds of the classes that answered requests are counted in, by how long they took."""
+_BOUNDS_NS: Final = [round(bound * 1e9) for bound in LATENCY_BOUNDS_S]
 
 
 @dataclass(slots=True)
@@ -53,6 +61,8 @@ class Figures:
     images: int = 0
     executions: int = 0
     last_inference_ms: int = 0
+    latencies: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS_NS) + 1))
+    """Answered requests in each class of latency; the last one has no upper bound."""
 
 
 class Statistics:
@@ -75,6 +85,7 @@ class Statistics:
             ):
                 duration.count += 1
                 duration.ns += ns
+            figures.latencies[bisect_left(_BOUNDS_NS, times.total_ns)] += 1
             figures.images += images
             figures.last_inference_ms = now_ms
 
@@ -104,6 +115,7 @@ class Statistics:
                 input=replace(figures.input),
                 infer=replace(figures.infer),
                 output=replace(figures.output),
+                latencies=figures.latencies.copy(),
                 batches={
                     size: BatchTimes(replace(b.input), replace(b.infer), replace(b.output))
                     for size, b in figures.batches.items()

@@ -47,6 +47,7 @@ class Admission:
         self.capacity_images = capacity_images
         self._close = close
         self._inside = 0
+        self._refused = 0
         self._retired = False
         self._lock = threading.Lock()
 
@@ -54,6 +55,11 @@ class Admission:
     def inside(self) -> int:
         """Images admitted that did not leave yet."""
         return self._inside
+
+    @property
+    def refused(self) -> int:
+        """Requests that were refused because too much was inside."""
+        return self._refused
 
     def enter(self, images: int) -> None:
         """Let a request in.
@@ -66,6 +72,7 @@ class Admission:
             if self._retired:
                 raise Retired("the model version was just unloaded; ask again")
             if self._inside + images > self.capacity_images:
+                self._refused += 1
                 raise Exhausted(
                     f"{self._inside} images wait for this model already and it takes "
                     f"{self.capacity_images}: {images} more are refused; try again later"
