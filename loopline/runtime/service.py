@@ -11,6 +11,7 @@ import gc
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import nats
@@ -135,6 +136,10 @@ class Service:
         """Return how much work it does at once, if it is an agent."""
         return int(self.settings.concurrency)
 
+    def is_free(self, event: Event[Any]) -> bool:
+        """Tell whether a command would be handled at once; else it is left to other processes."""
+        return True
+
     @classmethod
     def reactions(cls) -> dict[str, Event[Any]]:
         """Return the methods marked `@on`, by name."""
@@ -232,7 +237,11 @@ class Host:
             processor = self._processor(event, getattr(service, name))
             durables = await self._durables(event)
             worker = Worker(
-                self._client, processor, durables, concurrency or service.settings.concurrency
+                self._client,
+                processor,
+                durables,
+                concurrency or service.settings.concurrency,
+                partial(service.is_free, event),
             )
             worker.start()
             self._workers.append(worker)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import nats.errors
 import nats.js.errors
@@ -34,6 +34,8 @@ class Worker:
         processor: What handles a message.
         durable_names: The durables of one event: a pool's, and that of commands by name.
         concurrency: Messages at once, over all of them.
+        is_free: Whether a message would be handled at once; while it would not, it is left to other
+            processes.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class Worker:
         processor: Processor | Retries,
         durable_names: Sequence[str],
         concurrency: int,
+        is_free: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._is_free = is_free
         self._js = client.jetstream()
         self._flush = client.flush
         self._processor = processor
@@ -88,7 +92,7 @@ class Worker:
         while not self._stopping.is_set():
             await self._slots.acquire()
             try:
-                message = await self._next()
+                message = await self._next_when_free()
             except TimeoutError:
                 self._slots.release()
                 continue
@@ -104,6 +108,15 @@ class Worker:
             task = asyncio.create_task(self._run(message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _next_when_free(self) -> Msg:
+        while not self._is_free():
+            await asyncio.sleep(RETRY_S)
+        message = await self._next()
+        if not self._is_free():  # something else began meanwhile
+            await message.nak()
+            raise TimeoutError
+        return message
 
     async def _next(self) -> Msg:
         """Return the next message of whichever durable has one; TimeoutError if none has."""

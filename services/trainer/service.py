@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import structlog
 
 from loopline.contracts import EvaluateModel, QuantizeModel, ReproduceModel, TrainModel, catalog
+from loopline.contracts.catalog import Event
 from loopline.runtime.processing import Delivery
 from loopline.runtime.service import Service, work
 from services.trainer.attendance import Attendance
@@ -14,6 +16,8 @@ from services.trainer.execution import Executions
 from services.trainer.measurements import Measurements
 from services.trainer.reproductions import Reproductions
 from services.trainer.settings import TrainerSettings
+
+TRAININGS = frozenset({catalog.TRAIN_MODEL.key, catalog.REPRODUCE_MODEL.key})
 
 log = structlog.get_logger()
 
@@ -27,13 +31,19 @@ class Trainer(Service):
     async def start(self) -> None:
         """Build adapters."""
         self.attendance = Attendance(self, self.settings)
-        self.attendance.prune()
+        bench = self.attendance.bench
+        bench.prune()
         self.executions = Executions(self, self.attendance)
         self.reproductions = Reproductions(self, self.attendance)
-        self.measurements = Measurements(
-            self, self.settings, self.attendance.folders, self.attendance.cache
-        )
+        self.measurements = Measurements(self, self.settings, bench.folders, bench.cache)
         self._training = asyncio.Lock()
+        memberships = self.attendance.memberships
+        self._following = asyncio.create_task(memberships.follow(self._training), name="following")
+
+    async def stop(self) -> None:
+        """Leave the training that another agent leads: it goes on with whoever is there."""
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
 
     @work(catalog.TRAIN_MODEL, concurrency=1)
     async def on_train_model(self, command: TrainModel, delivery: Delivery) -> None:
@@ -64,6 +74,10 @@ class Trainer(Service):
     def capacity(self) -> int:
         """See `Service`: one training at a time."""
         return 1
+
+    def is_free(self, event: Event[Any]) -> bool:
+        """See `Service`: what trains waits for nothing else that trains here."""
+        return event.key not in TRAININGS or not self._training.locked()
 
     @work(catalog.EVALUATE_MODEL, concurrency=1)
     async def on_evaluate_model(self, command: EvaluateModel, delivery: Delivery) -> None:
