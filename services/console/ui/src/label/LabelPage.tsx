@@ -134,7 +134,8 @@ function Desk({ job, work, editor, purpose, onPurpose }: DeskProps) {
     const map = keymap(keys);
     const onKey = (event: KeyboardEvent): void => {
       const target = event.target as HTMLElement;
-      if (target.closest("input:not([type=range]), textarea, select, dialog")) return;
+      // A dialogue that was closed keeps the focus until the next frame, but not the keys.
+      if (target.closest("input:not([type=range]), textarea, select, dialog[open]")) return;
       const pressed = chord(event);
       const digit = CLASS_KEYS.indexOf(pressed);
       if (digit >= 0) {
