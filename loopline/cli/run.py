@@ -20,7 +20,7 @@ from loopline.cli.options import (
 from loopline.cli.progress import following, summary
 from loopline.cli.values import parameter
 from loopline.client.refs import show_ref
-from loopline.contracts import RunChanged, RunKind, RunState
+from loopline.contracts import RunChanged, RunKind, RunState, Team
 from loopline.contracts.catalog import DEFAULT_POOL
 
 if TYPE_CHECKING:  # imported by the commands that need them: `--help` stays quick
@@ -181,9 +181,17 @@ def _agent_row(state: AgentState, now: datetime) -> tuple[object, ...]:
         ", ".join(said.pools),
         ", ".join(f"{d.name} ({d.cores})" if d.cores else d.name for d in said.devices),
         f"{len(said.running)}/{said.capacity}",
-        "; ".join(f"{w.title} ({w.run_id[:ID_LENGTH]})" for w in said.running),
+        "; ".join(f"{w.title} ({w.run_id[:ID_LENGTH]})" for w in said.running)
+        + _shared(said.leads),
         f"{state.silent_s(now):.0f} s ago",
     )
+
+
+def _shared(team: Team) -> str:
+    """Return with whom an agent shares what it leads; empty if it does not."""
+    if team.nodes and not team.members:
+        return f", waits for others: {team.nodes} agents share it"
+    return ", with " + ", ".join(m.id for m in team.members[1:]) if team.nodes else ""
 
 
 def _kind(report: RunChanged) -> str:

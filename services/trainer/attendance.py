@@ -1,4 +1,4 @@
-"""Having a training done: its data fetched, its checkpoints kept, its progress told, its end noted.
+"""Having a training done: its checkpoints kept, its progress told, its end noted.
 
 What is made of the result (a model version, a proof) is for others to say.
 """
@@ -6,10 +6,8 @@ What is made of the result (a model version, a proof) is for others to say.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeVar
 
 from loopline.contracts import RunState
@@ -17,27 +15,16 @@ from loopline.digests import sha256_hex
 from loopline.errors import Cancelled, LooplineError, Rejected, Transient
 from loopline.runtime.processing import Delivery, describe
 from loopline.runtime.service import Service
-from loopline.store.datasets import Datasets
 from services.trainer.adapters import results
-from services.trainer.adapters.asset_cache import AssetCache
-from services.trainer.adapters.checkpoints import RunCheckpoints, RunFolders
-from services.trainer.adapters.files import write_whole
-from services.trainer.adapters.initial_weights import WeightFiles
-from services.trainer.adapters.messages import ITEM_COLUMNS, Training, example_of
-from services.trainer.adapters.process import TrainingProcess, started
-from services.trainer.adapters.supply import Supply
-from services.trainer.domain.examples import Selection, select
-from services.trainer.domain.job import (
-    PLACED,
-    CheckpointSaved,
-    Placed,
-    Progress,
-    Train,
-    Trained,
-)
+from services.trainer.adapters.checkpoints import RunCheckpoints
+from services.trainer.adapters.messages import Training
+from services.trainer.adapters.process import TrainingProcess
+from services.trainer.domain.job import CheckpointSaved, Progress, Train, Trained
 from services.trainer.domain.manifest import Manifest, StoredFile
-from services.trainer.domain.supply import arrival_order
+from services.trainer.memberships import Memberships
 from services.trainer.settings import TrainerSettings
+from services.trainer.teams import Teams
+from services.trainer.workbench import Workbench
 
 STOP_TIMEOUT_S: Final = 3.0
 """How long a training that is to stop may take over its checkpoint; it is killed then."""
@@ -71,25 +58,9 @@ class Attendance:
     def __init__(self, service: Service, settings: TrainerSettings) -> None:
         self._service = service
         self._settings = settings
-        folder = settings.data_dir / "trainer"
-        self.folders = RunFolders(folder / "runs")
-        self.cache = AssetCache(service.objects, folder / "assets", settings.asset_cache_bytes)
-        self.weights = WeightFiles(
-            service.log, service.objects, settings.weights_dir or folder / "weights"
-        )
-        self.datasets = Datasets(service.log, service.objects)
-
-    def prune(self) -> None:
-        """Remove what is left of runs that nobody finished."""
-        self.folders.prune(self._service.clock.now().timestamp() - self._settings.abandoned_run_s)
-
-    def process(self, attempt: int) -> contextlib.AbstractAsyncContextManager[TrainingProcess]:
-        """Start a training process for the block."""
-        return started(
-            attempt=attempt,
-            silence_s=self._settings.silence_s,
-            niceness=self._settings.training_niceness,
-        )
+        self.bench = Workbench(service, settings)
+        self.memberships = Memberships(service, settings, self.bench)
+        self._teams = Teams(service, settings, self.memberships.join)
 
     async def attend(
         self,
@@ -120,7 +91,7 @@ class Attendance:
                 return found
             checkpoints = self._checkpoints(run.id)
             await checkpoints.recall(service.events, service.bus.workspace)
-            work = self._worked(training, process, checkpoints, finish)
+            work = self._worked(training, process, delivery, checkpoints, finish)
             try:
                 made = await service.cancellations.unless_cancelled(run.id, delivery, work)
             except Exception as error:
@@ -131,14 +102,14 @@ class Attendance:
                 await service.bus.report(ended)
                 raise
             await checkpoints.discard()
-        self.folders.remove(run.id)
+        self.bench.folders.remove(run.id)
         return made
 
     def _checkpoints(self, run_id: str) -> RunCheckpoints:
         return RunCheckpoints(
             self._service.objects,
             run_id,
-            self.folders.folder(run_id) / "checkpoints",
+            self.bench.folders.folder(run_id) / "checkpoints",
             self._settings.checkpoint_upload_every_s,
             self._service.clock,
         )
@@ -147,53 +118,38 @@ class Attendance:
         self,
         training: Training,
         process: TrainingProcess,
+        delivery: Delivery,
         checkpoints: RunCheckpoints,
         finish: Callable[[Made], Awaitable[T]],
     ) -> T:
         await self._service.bus.report(training.running(checkpoints=checkpoints.stored))
-        folder = self.folders.folder(training.run.id)
+        folder = self.bench.folders.folder(training.run.id)
         trained = await asyncio.to_thread(results.noted, folder)
         if trained is None:
-            trained = await self._train(training, process, checkpoints)
+            trained = await self._train(training, process, delivery, checkpoints)
             await asyncio.to_thread(results.note, folder, trained)
         return await finish(await asyncio.to_thread(_made, training, trained))
 
     async def _train(
-        self, training: Training, process: TrainingProcess, checkpoints: RunCheckpoints
+        self,
+        training: Training,
+        process: TrainingProcess,
+        delivery: Delivery,
+        checkpoints: RunCheckpoints,
     ) -> Trained:
-        """Fetch the data, train, and relay what the process says."""
-        selection = await self._select(training)
-        folder = self.folders.folder(training.run.id)
-        sizes_bytes = {example.asset: example.size_bytes for example in selection}
-        with self.cache.pinned(sizes_bytes):
-            seed = int(training.described.parameters["seed"])
-            supply = Supply(self.cache, arrival_order(selection, seed), process)
-            job = Train(
-                dataset=training.dataset_version,
-                model=training.model,
-                classes=tuple(training.dataset.message.classes),
-                examples_file=await asyncio.to_thread(self._write_examples, selection, folder),
-                folder=folder,
-                memory_bytes=self._settings.decoded_bytes,
-                initial_weights=await self.weights.bring(training.initial_weights, folder),
-            )
-            await checkpoints.fetch_furthest()
-            async with supply:
-                return await self._relay(training, process, job, checkpoints)
+        """Fetch the data, train with whoever shares that, and relay what the process says."""
 
-    async def _select(self, training: Training) -> Selection:
-        tree = await self.datasets.tree(training.dataset)
-        labeled = [example_of(item) async for item in tree.rows(ITEM_COLUMNS) if item.labeled]
-        share = float(training.described.parameters["validation_share"])
-        return select(
-            labeled, list(training.dataset.message.classes), share, training.dataset_version
-        )
+        async def waits(reason: str) -> None:
+            state = RunState.RUN_STATE_QUEUED
+            await self._service.bus.report(training.ended(state, reason, checkpoints.stored))
 
-    def _write_examples(self, selection: Selection, folder: Path) -> Path:
-        path = folder / "examples.jsonl"
-        placed = (Placed(example, self.cache.path(example.asset)) for example in selection)
-        write_whole(path, b"".join(PLACED.dump_json(one) + b"\n" for one in placed))
-        return path
+        await checkpoints.fetch_furthest()
+        async with (
+            self.bench.supplied(training, process) as job,
+            self._teams.led(training, process, delivery.attempt, waits) as place,
+        ):
+            placed = job.model_copy(update={"place": place})
+            return await self._relay(training, process, placed, checkpoints)
 
     async def _relay(
         self,

@@ -16,6 +16,8 @@ from services.trainer.domain.job import Failed
 _PR_SET_PDEATHSIG: Final = 1
 _OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory", "cannot allocate memory")
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_SEPARATED: Final = "gloo"  # in what its errors say of connections; they have no type of their own
+_DISTRIBUTED: Final = "DistError"  # torch's, by name: who is not in a team need not load it
 LOADING: Final = ("batches.py", "pixels.py")
 """Where images are read and made into batches."""
 
@@ -34,6 +36,8 @@ def failure_of(error: Exception) -> Failed:
         return Failed(kind="out_of_memory", reason=_one_line(error))
     if isinstance(error, OSError) and error.errno in FULL:
         return Failed(kind="disk_full", reason=_one_line(error))
+    if _is_separated(error):
+        return Failed(kind="separated", reason=_one_line(error))
     frames = [Path(frame.filename).name for frame in traceback.extract_tb(error.__traceback__)]
     kind: Final = "loader" if any(name in LOADING for name in frames) else "crashed"
     return Failed(kind=kind, reason=_one_line(error))
@@ -42,6 +46,14 @@ def failure_of(error: Exception) -> Failed:
 def _is_out_of_memory(error: Exception) -> bool:
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)
+
+
+def _is_separated(error: Exception) -> bool:
+    """Tell whether another process that shares the training is gone, as far as this one knows."""
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    return _DISTRIBUTED in kinds or (
+        type(error) is RuntimeError and _SEPARATED in str(error).lower()
+    )
 
 
 def _one_line(error: Exception) -> str:

@@ -27,6 +27,7 @@ from services.trainer.adapters.messages import (
     Training,
     asked_by,
     in_role,
+    members_of,
     report_outputs,
 )
 from services.trainer.attendance import Attendance, Made
@@ -58,12 +59,12 @@ class Executions:
         """
         validate_name("model", command.model)
         attendance = self._attendance
-        dataset = await attendance.datasets.version(command.dataset)
+        dataset = await attendance.bench.datasets.version(command.dataset)
         given: dict[str, Any] = runs.plain(command.parameters)
-        weights = await attendance.weights.find(str(given.get(INITIAL_WEIGHTS, "")))
+        weights = await attendance.bench.weights.find(str(given.get(INITIAL_WEIGHTS, "")))
         if weights.parameter:
             given[INITIAL_WEIGHTS] = weights.parameter
-        async with attendance.process(delivery.attempt) as process:
+        async with attendance.bench.process(delivery.attempt) as process:
             described = await process.describe(command.recipe, given)
             run = self._new_run(command, dataset, described, weights)
             training = Training(command.model, command.recipe, dataset, described, run, weights)
@@ -107,6 +108,7 @@ class Executions:
         await self._service.objects.put_many(Area.MODELS, list(made.contents.values()))
         reports = await self._store_reports(made.trained.reports)
         run.environment.device = made.trained.device
+        run.members.extend(members_of(made.trained))
         run.outputs.extend(report_outputs(list(reports.items())))
         run.figures.update(made.trained.figures)
         run.finished_at.CopyFrom(timestamp(self._service.clock))

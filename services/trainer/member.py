@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 
 from loopline.errors import Rejected
-from services.trainer.domain.job import Failed, Report, Stopped
+from services.trainer.domain.job import Failed, Followed, Report, Stopped
 from services.trainer.ending import die_with, failure_of
 from services.trainer.recipes.registry import checked_parameters, find_recipe
 
@@ -49,8 +49,7 @@ def main(folder: Path) -> int:
         traceback.print_exc()
         emit(failure_of(error))
         return 1
-    if trained is not None:
-        emit(trained)
+    emit(Followed() if trained is None else trained)
     return 0
 
 

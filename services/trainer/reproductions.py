@@ -25,7 +25,7 @@ from loopline.runtime.service import Service
 from loopline.store import runs
 from loopline.store.commits import Committed, timestamp
 from services.trainer.adapters.machine import machine
-from services.trainer.adapters.messages import Training, in_role
+from services.trainer.adapters.messages import Training, in_role, members_of
 from services.trainer.attendance import Attendance, Made
 from services.trainer.domain.job import Described
 from services.trainer.domain.manifest import Manifest
@@ -69,8 +69,10 @@ class Reproductions:
         model = await self._model(command.model)
         dataset = await self._dataset(command, model)
         parameters, recipe = _parameters(command, model), model.message.recipe
-        weights = await self._attendance.weights.find(str(parameters.get(INITIAL_WEIGHTS, "")))
-        async with self._attendance.process(delivery.attempt) as process:
+        weights = await self._attendance.bench.weights.find(
+            str(parameters.get(INITIAL_WEIGHTS, ""))
+        )
+        async with self._attendance.bench.process(delivery.attempt) as process:
             described = await process.describe(recipe, parameters)
             run = self._new_run(command, model, dataset, described, delivery)
             training = Training(model.ref.name, recipe, dataset, described, run, weights)
@@ -97,10 +99,10 @@ class Reproductions:
         self, command: ReproduceModel, model: Committed[ModelCommitted]
     ) -> Committed[DatasetCommitted]:
         if command.HasField("dataset"):
-            return await self._attendance.datasets.version(command.dataset)
+            return await self._attendance.bench.datasets.version(command.dataset)
         for ref in model.commit.run.inputs:
             if ref.kind == ArtefactKind.ARTEFACT_KIND_DATASET and ref.role == "train_on":
-                return await self._attendance.datasets.version(ref)
+                return await self._attendance.bench.datasets.version(ref)
         raise NotFound(f"the log does not say what {model.ref.name} was trained on")
 
     def _new_run(
@@ -132,6 +134,7 @@ class Reproductions:
     ) -> Reproduction:
         run, trained, manifest = training.run, made.trained, made.manifest
         run.environment.device = trained.device
+        run.members.extend(members_of(trained))
         run.figures.update(trained.figures)
         run.finished_at.CopyFrom(timestamp(self._service.clock))
         made_from = causes(_ingredients(model.commit.run), _ingredients(run))

@@ -25,5 +25,12 @@ class TrainerSettings(ServiceSettings):
     """How much the training process gives way to the others on this machine, 0 to 19."""
     evaluation_threads: int = 1
     """Threads of the network while a model version is measured."""
+    advertise_host: str = "127.0.0.1"
+    """Where other machines reach this one while they share a training; a loopback address is for
+    agents of one machine."""
+    rendezvous_port: int = 0
+    """Where those meet that share a training which this agent leads; 0 lets the system choose."""
+    team_wait_s: float = 3600.0
+    """How long a training waits for enough agents that are free, before it is given up."""
     abandoned_run_s: float = 7 * 86_400.0
     """Folders of unfinished runs are kept so long, to be resumed from."""

@@ -119,11 +119,11 @@ class Program:
         if self._described is None:
             raise Rejected("a recipe must be described before it is trained")
         recipe, asked, parameters = self._described
-        if parameters.processes > 1:
+        if parameters.processes > 1 or command.place.nodes > 1:
             assignment = team.Assignment(
                 recipe=asked.recipe, parameters=asked.parameters, job=command
             )
-            self.emit(team.train(assignment, parameters.processes, self.emit, self.stop))
+            team.train(assignment, parameters.processes, self.emit, self.stop)
             return
         try:
             trained = session.train(recipe, asked.recipe, parameters, command, self.emit, self.stop)

@@ -2,170 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import secrets
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-from loopline.contracts import (
-    ArtefactRef,
-    CancelRun,
-    ModelCommitted,
-    RunChanged,
-    RunKind,
-    RunState,
-    TrainModel,
-    catalog,
-)
-from loopline.runtime.admin import declare
+from loopline.contracts import CancelRun, RunChanged, RunState, catalog
 from loopline.runtime.agents import known_agents
-from loopline.runtime.service import build, connect
-from loopline.store import runs
-from loopline.store.commits import Committed
-from loopline.store.datasets import Datasets
 from loopline.store.objects import Area
-from loopline.testing.products import Product, products
+from loopline.testing.products import products
 from loopline.testing.servers import PlatformServers
-from services.trainer.service import Trainer
-from services.trainer.settings import TrainerSettings
-from tests.unit.trainer.workshop import CLASSES, ENTRY_POINTS, SOURCES, install
-
-TIMEOUT_S = 150.0
-EPOCHS = 6
-T = TypeVar("T")
+from tests.integration.trainer_machines import (
+    Workspace,
+    ask,
+    occupied,
+    prepare,
+    progress,
+    trained,
+    until,
+)
+from tests.unit.trainer.workshop import CLASSES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-
-
-async def until(ask: Callable[[], Awaitable[T | None]]) -> T:
-    """Return the first answer that says something."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while not (answer := await ask()):
-            await asyncio.sleep(0.02)
-        return answer
-
-
-class Workspace:
-    """A workspace of its own, and the machines in it."""
-
-    def __init__(self, servers: PlatformServers, bucket: str, folder: Path, site: Path) -> None:
-        self._folder = folder
-        self._site = site
-        self._environment = {
-            "LOOPLINE_WORKSPACE": f"w-{secrets.token_hex(6)}",
-            "LOOPLINE_NATS_URL": servers.nats.url,
-            "LOOPLINE_S3_ENDPOINT": servers.s3.endpoint,
-            "LOOPLINE_S3_ACCESS_KEY": servers.s3.access_key,
-            "LOOPLINE_S3_SECRET_KEY": servers.s3.secret_key,
-            "LOOPLINE_S3_BUCKET": bucket,
-            "LOOPLINE_CHECKPOINT_UPLOAD_EVERY_S": "0",
-        }
-
-    @asynccontextmanager
-    async def user(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Trainer]:
-        """Connect as a user does; the service is not started, but has all that a user needs."""
-        for name, value in self._environment.items():
-            monkeypatch.setenv(name, value)
-        settings = TrainerSettings()
-        client = await connect(settings, "user")
-        await declare(client.jetstream(), settings.workspace, agents=("one", "two"))
-        user = build(Trainer, settings, client)
-        assert isinstance(user, Trainer)
-        try:
-            yield user
-        finally:
-            await client.close()
-
-    @asynccontextmanager
-    async def machine(self, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Run a trainer with a disk of its own."""
-        environment = os.environ | self._environment
-        environment["LOOPLINE_DATA_DIR"] = str(self._folder / name)
-        environment["LOOPLINE_AGENT"] = name
-        environment["PYTHONPATH"] = str(self._site)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "services.trainer",
-            env=environment,
-            cwd=Path(__file__).parents[2],
-            stdout=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """Installed recipes."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    return install(folder, SOURCES, ENTRY_POINTS)
-
-
-async def prepare(user: Trainer, catalogue: Sequence[Product]) -> None:
-    """Commit a dataset of real images."""
-    await user.objects.put_many(Area.ASSETS, [product.data for product in catalogue])
-    run = runs.new_run(RunKind.RUN_KIND_IMPORT, parameters={"of": user.bus.workspace})
-    items = [product.item() for product in catalogue]
-    datasets = Datasets(user.log, user.objects)
-    await datasets.commit_changes("shop", items, run=run, summary="imported", classes=CLASSES)
-
-
-async def ask(user: Trainer, pool: str = "default", epochs: int = EPOCHS) -> None:
-    """Ask for a training of a tenth of a second a step."""
-    command = TrainModel(model="products", recipe="slow", dataset=ArtefactRef(name="shop"))
-    command.parameters.update({"epochs": epochs, "batch_size": 11, "checkpoint_every_steps": 3})
-    await user.bus.send(catalog.TRAIN_MODEL, command, pool=pool)
-
-
-async def trained(user: Trainer) -> Committed[ModelCommitted]:
-    """Wait for the model."""
-    return await until(lambda: user.log.head(catalog.MODEL_COMMITTED, name="products"))
-
-
-async def progress(user: Trainer, run_id: str) -> RunChanged | None:
-    """Return the run's last report."""
-    subject = catalog.RUN_CHANGED.subject(user.bus.workspace, run_id=run_id)
-    records = await user.events.last(subject)
-    return RunChanged.FromString(records[-1].data) if records else None
-
-
-async def occupied(user: Trainer, *names: str) -> dict[str, list[str]] | None:
-    """Return what each agent runs, once all of these have reported."""
-    states = await known_agents(user.events, user.bus.workspace)
-    found = {s.name: [work.run_id for work in s.reported.running] for s in states}
-    return found if set(names) <= set(found) else None
 
 
 async def test_a_training_whose_machine_dies_goes_on_elsewhere_and_makes_the_same_model(
     platform_servers: PlatformServers,
     s3_bucket: str,
     tmp_path: Path,
-    site: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     catalogue = products(24, 16, CLASSES)
-    calm = Workspace(platform_servers, s3_bucket, tmp_path / "calm", site)
+    calm = Workspace(platform_servers, s3_bucket, tmp_path / "calm")
     async with calm.user(monkeypatch) as user, calm.machine("one"):
         await prepare(user, catalogue)
         await ask(user)
         undisturbed = await trained(user)
 
-    stormy = Workspace(platform_servers, s3_bucket, tmp_path / "stormy", site)
+    stormy = Workspace(platform_servers, s3_bucket, tmp_path / "stormy")
     async with (
         stormy.user(monkeypatch) as user,
         stormy.machine("one") as one,
@@ -215,10 +91,9 @@ async def test_a_command_sent_to_an_agent_by_name_goes_to_no_other_and_can_be_ca
     platform_servers: PlatformServers,
     s3_bucket: str,
     tmp_path: Path,
-    site: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here = Workspace(platform_servers, s3_bucket, tmp_path, site)
+    here = Workspace(platform_servers, s3_bucket, tmp_path)
     async with here.user(monkeypatch) as user, here.machine("one"), here.machine("two"):
         await prepare(user, products(24, 16, CLASSES))
         await until(lambda: occupied(user, "one", "two"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loopline.contracts import (
+    Agent,
     ArtefactKind,
     ArtefactRef,
     Checkpoint,
@@ -29,6 +30,7 @@ from services.trainer.domain.examples import TEST, Annotation, Example
 from services.trainer.domain.job import Described, Progress, Trained
 from services.trainer.domain.manifest import InputFormat, Manifest
 
+SERVICE = "trainer"
 REJECTED_REVIEW = "rejected"
 ITEM_COLUMNS = (
     "asset", "size_bytes", "width_px", "height_px", "split", "labeled", "shapes", "tags", "source",
@@ -201,6 +203,11 @@ def preprocessing_of(input_format: InputFormat) -> Preprocessing:
         interpolation=input_format.interpolation,
         fit=input_format.fit,
     )
+
+
+def members_of(trained: Trained) -> list[Agent]:
+    """Return the workers that shared a training, by rank; none where one did it alone."""
+    return [Agent(id=name, host=host, service=SERVICE) for name, host in trained.members]
 
 
 def report_outputs(digests: Sequence[tuple[str, str]]) -> list[ArtefactRef]:

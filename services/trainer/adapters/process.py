@@ -19,6 +19,7 @@ from services.trainer.domain.job import (
     Describe,
     Described,
     Failed,
+    Followed,
     Report,
     Stop,
     Stopped,
@@ -69,17 +70,19 @@ class TrainingProcess:
         return report
 
     async def train(self, job: Train) -> AsyncIterator[Report]:
-        """Train, yielding reports; the last one is `Trained`.
+        """Train, yielding reports; the last one is `Trained`, or `Followed` where others lead.
 
         Raises:
             Rejected: The data cannot be trained with, or the recipe is broken.
             Transient: The process was killed and may have more luck next time.
+            Separated: Another one that shares the training does not answer.
         """
         await self._say(job)
         while True:
-            report = await self._hear(self._silence_s)
+            # Who follows says nothing on the way: who leads is heard, and ends the others.
+            report = await self._hear(None if job.place.rank else self._silence_s)
             yield report
-            if isinstance(report, Trained):
+            if isinstance(report, Trained | Followed):
                 return
 
     async def stop(self, timeout_s: float) -> bool:
@@ -112,12 +115,12 @@ class TrainingProcess:
         with contextlib.suppress(ConnectionError):  # it is gone: `_hear` finds out why
             await self._process.stdin.drain()
 
-    async def _hear(self, timeout_s: float) -> Report:
+    async def _hear(self, timeout_s: float | None) -> Report:
         assert self._process.stdout is not None
         try:
             line = await asyncio.wait_for(self._process.stdout.readline(), timeout_s)
         except TimeoutError as error:
-            raise Transient(f"training said nothing for {timeout_s:.0f} s") from error
+            raise Transient(f"training said nothing for {timeout_s or 0:.0f} s") from error
         if not line:
             raise await self._post_mortem()
         report: Report = REPORT.validate_json(line)

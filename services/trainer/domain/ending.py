@@ -10,6 +10,10 @@ KILLED_ATTEMPTS_MAX = 3
 """Deliveries in which the process may be killed before the run is given up."""
 
 
+class Separated(Transient):
+    """A process that shares the training does not answer: why is known where that one ran."""
+
+
 def verdict(exit_code: int, attempt: int, last_words: str) -> LooplineError:
     """Return the error that a process's end without any report stands for.
 
@@ -41,6 +45,8 @@ def failed(kind: str, reason: str, attempt: int) -> LooplineError:
     """
     if kind == "killed":
         return _killed(reason, attempt)
+    if kind == "separated":
+        return Separated(f"who shares the training does not answer: {reason}")
     if kind == "disk_full":
         return Transient(f"the disk is full: {reason}")
     meaning = {

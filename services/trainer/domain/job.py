@@ -32,6 +32,32 @@ class Describe(Message):
     parameters: dict[str, Any]
 
 
+class Place(Message):
+    """The place of this machine among those that share a training; one alone has the first.
+
+    Attributes:
+        rank: Which one this is, from 0; the first writes checkpoints and has the result.
+        members: (agent, host) of all, by rank; empty for one alone.
+        team: Names this attempt.
+        rendezvous: Where all meet: "10.0.0.5:29500", an address of the first.
+        address: Where the others reach this one.
+    """
+
+    rank: int = 0
+    members: tuple[tuple[str, str], ...] = ()
+    team: str = ""
+    rendezvous: str = ""
+    address: str = ""
+
+    @property
+    def nodes(self) -> int:
+        """How many machines there are."""
+        return max(1, len(self.members))
+
+
+ALONE = Place()
+
+
 class Train(Message):
     """Train the described recipe.
 
@@ -43,6 +69,7 @@ class Train(Message):
         folder: Where results are written, and checkpoints; what lies there is resumed from.
         memory_bytes: How many decoded pixels may be kept in memory.
         initial_weights: The file that training begins with, where the parameters name one.
+        place: This machine's among those that share the training.
     """
 
     do: Literal["train"] = "train"
@@ -53,6 +80,7 @@ class Train(Message):
     folder: Path
     memory_bytes: int = 2 * 1024**3
     initial_weights: Path | None = None
+    place: Place = ALONE
 
     @property
     def checkpoints(self) -> Path:
@@ -154,6 +182,7 @@ class Trained(Message):
         reports: Of the evaluation on the test split.
         count: Images of the test split that were judged.
         figures: What is worth keeping of the run itself: seconds, images_per_s, parity, ...
+        members: (agent, host) of all that shared the training, by rank; empty for one alone.
     """
 
     event: Literal["trained"] = "trained"
@@ -166,6 +195,13 @@ class Trained(Message):
     count: int
     figures: dict[str, float]
     device: str
+    members: tuple[tuple[str, str], ...] = ()
+
+
+class Followed(Message):
+    """This machine's part of a training is done; the first one has the result."""
+
+    event: Literal["followed"] = "followed"
 
 
 class Failed(Message):
@@ -173,14 +209,17 @@ class Failed(Message):
 
     Attributes:
         kind: What sort of end: the input is wrong, memory ran out, images could not be made into a
-            batch, the program broke, or one of several processes was killed.
+            batch, the program broke, one of several processes was killed, or another one that
+            shares the training does not answer.
         reason: One sentence for people.
     """
 
     event: Literal["failed"] = "failed"
-    kind: Literal["rejected", "out_of_memory", "loader", "crashed", "disk_full", "killed"]
+    kind: Literal[
+        "rejected", "out_of_memory", "loader", "crashed", "disk_full", "killed", "separated"
+    ]
     reason: str
 
 
-Report = Described | Progress | CheckpointSaved | Stopped | Trained | Failed
+Report = Described | Progress | CheckpointSaved | Stopped | Trained | Followed | Failed
 REPORT = TypeAdapter[Report](Annotated[Report, Field(discriminator="event")])

@@ -90,6 +90,12 @@ class RecipeParameters(BaseModel):
         le=64,
         description="Processes that share each batch, one for each GPU; other counts, other bits.",
     )
+    nodes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Agents of the pool that share each batch, each with so many processes.",
+    )
 
     checkpoint_every_steps: int = Field(
         0, ge=0, description="How many steps a crash may cost; 0 goes by the clock alone."

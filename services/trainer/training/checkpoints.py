@@ -19,6 +19,7 @@ from loopline.digests import sha256_hex
 from services.trainer.adapters.files import write_whole
 from services.trainer.domain.checkpoint import SUFFIX, CheckpointName, superseded
 from services.trainer.training.average import Average
+from services.trainer.training.peers import Peers
 
 FORMAT: Final = 3
 WRITING_SHARE: Final = 0.05
@@ -158,9 +159,7 @@ class CheckpointWriter:
         if not _is_finite(contents["model"]):
             log.warning("checkpoint_refused", step=contents["step"], reason="weights not finite")
             return
-        buffer = io.BytesIO()
-        torch.save(contents, buffer)
-        data = buffer.getbuffer()
+        data = _packed(contents)
         digest = sha256_hex(data)
         name = CheckpointName(contents["step"], snapshot.epoch, digest, snapshot.is_best)
         path = self._folder / name.file_name
@@ -194,12 +193,31 @@ def restore_first(state: TrainingState, candidates: Sequence[Path]) -> Path | No
     return None
 
 
+def begin_together(state: TrainingState, peers: Peers) -> None:
+    """Bring every peer's state to the first one's: weights, optimiser, position, generators."""
+    if peers.count == 1:
+        return
+    packed = bytes(_packed(_contents(state))) if peers.is_first else b""
+    restore(state, _unpacked(peers.agreed(packed)))
+
+
+def _packed(contents: dict[str, Any]) -> memoryview:
+    buffer = io.BytesIO()
+    torch.save(contents, buffer)
+    return buffer.getbuffer()
+
+
+def _unpacked(data: bytes) -> dict[str, Any]:
+    contents: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return contents
+
+
 def _read(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
     name = CheckpointName.parse(path.name)
     if name is None or sha256_hex(data) != name.digest:
         raise ValueError("its bytes do not hash to its name")
-    contents: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    contents = _unpacked(data)
     if contents["format"] != FORMAT:
         raise ValueError(f"its format is {contents['format']}, not {FORMAT}")
     return contents

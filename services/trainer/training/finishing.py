@@ -65,6 +65,7 @@ def finished(fitted: Fitted, name: str, job: Train) -> Trained:
         reports=_reports(job.folder / "reports", told, measured, fitted.test),
         figures=figures | {"evaluation_images_per_s": measured.speed.images_per_s},
         device=device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
+        members=job.place.members,
     )
 
 

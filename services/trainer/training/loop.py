@@ -159,7 +159,7 @@ class Loop:
             self._end_epoch()
         elif time.monotonic() - self._reported >= REPORT_EVERY_S:
             self._report(self._loss(), {})
-        if self._stop.is_set():
+        if self._stop.is_set() and self._peers.is_first:  # who ends the others once it is on disk
             self._checkpoint()
             self._writer.wait()
             raise Stopped(state.step)

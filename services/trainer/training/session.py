@@ -106,28 +106,41 @@ def fit(
         emit(CheckpointSaved(path=path))
 
     batches = TrainingBatches(recipe, splits[TRAIN], peers.rank, peers.count)
-    state, figures = _begun(recipe, batches, device, job)
+    state, figures = _begun(recipe, batches, device, job, peers)
     figures |= {"resumed_at_step": float(state.step)} | _counts(placed, splits)
     with CheckpointWriter(job.checkpoints, saved, parameters.checkpoints_kept) as writer:
         loop = Loop(recipe, state, batches, splits[VALIDATION], writer, emit, stop, peers)
         figures |= loop.run()
     loop.finish()
-    with torch.no_grad():
-        recipe.calibrate(state.judged.eval(), list(splits[VALIDATION].batches(recipe)))
+    if peers.is_first:
+        with torch.no_grad():
+            recipe.calibrate(state.judged.eval(), list(splits[VALIDATION].batches(recipe)))
     figures |= {"steps": float(state.step)}
     return Fitted(recipe, splits, state, figures, placed.get(TEST, []))
 
 
 def _begun(
-    recipe: Recipe[Any], batches: TrainingBatches, device: torch.device, job: Train
+    recipe: Recipe[Any],
+    batches: TrainingBatches,
+    device: torch.device,
+    job: Train,
+    peers: Peers,
 ) -> tuple[TrainingState, dict[str, float]]:
-    """Return the state to go on from, and how many tensors came from other weights."""
-    begun = weights.begin(recipe, job.initial_weights)
+    """Return the state to go on from, and how many tensors came from other weights.
+
+    The first peer has the initial weights and the checkpoints; the others get what it begins with.
+    """
+    if peers.is_first:
+        begun = weights.begin(recipe, job.initial_weights)
+    else:
+        begun = weights.Begun(recipe.build_model(), 0, 0)
     model = begun.model.to(memory_format=torch.channels_last).to(device)
     if recipe.parameters.freeze_backbone:
         freeze(recipe, model)
     state = initial_state(recipe, batches.steps_per_epoch * recipe.parameters.epochs, model)
-    checkpoints.restore_first(state, checkpoints.found(job.checkpoints))
+    if peers.is_first:
+        checkpoints.restore_first(state, checkpoints.found(job.checkpoints))
+    checkpoints.begin_together(state, peers)
     return state, {"initial_tensors": float(begun.loaded)}
 
 

@@ -1,7 +1,8 @@
 """A training shared by several processes: torchrun's launcher starts and watches them.
 
 The first of them speaks through a socket as a training alone does through its output; one that is
-killed takes the others with it, and the attempt ends cleanly.
+killed takes the others with it, and the attempt ends cleanly. Where several machines share it, each
+starts its own processes, and they meet at the first one's address.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -20,11 +22,26 @@ from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
 
-from services.trainer.domain.job import REPORT, Failed, Report, Stop, Stopped, Train, Trained
+from services.trainer.domain.job import (
+    REPORT,
+    Failed,
+    Followed,
+    Place,
+    Report,
+    Stop,
+    Stopped,
+    Train,
+    Trained,
+)
 
 MEMBER: Final = "services.trainer.member"
 MONITOR_S: Final = 0.2  # how soon the end of one is noticed
+MEETING_S: Final = 120  # how long machines wait for each other; they have all loaded torch by then
+INTERFACES: Final = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+_SIOCGIFADDR: Final = 0x8915
 LAST: Final = (Failed, Stopped, Trained)
+SURVIVED: Final = ("crashed", "separated")
+"""What those say whose peer was killed: it does not answer any more."""
 
 
 class Assignment(BaseModel):
@@ -39,27 +56,33 @@ ASSIGNMENT = TypeAdapter(Assignment)
 
 
 def train(assignment: Assignment, count: int, emit: Any, stop: threading.Event) -> Report:
-    """Train with `count` processes; return how it ended, `emit` is told everything before.
+    """Train with `count` processes; return how it ended, as `emit` is told too.
+
+    Who trains and who follows is told of as soon as it is done: the launcher waits for those of
+    other machines, which have other things to do.
 
     Args:
         assignment: What to train.
-        count: How many processes.
-        emit: Told of progress and checkpoints.
+        count: How many processes, on this machine.
+        emit: Told of all.
         stop: Set by whoever wants it to stop.
     """
+    place = assignment.job.place
     with tempfile.TemporaryDirectory(prefix="loopline-team-") as name:
         folder = Path(name)
         (folder / "assignment.json").write_text(assignment.model_dump_json())
-        switchboard = Switchboard(folder / "reports", emit, stop)
+        switchboard = Switchboard(folder / "reports", emit, stop, count if place.rank else 0)
         killed = ""
         try:
-            killed = _launch(folder, count)
+            killed = _launch(folder, count, place)
         finally:
             switchboard.close()
     ending = switchboard.ending
-    if ending is None or (killed and isinstance(ending, Failed) and ending.kind == "crashed"):
-        # What the others say then is that one does not answer any more.
-        return Failed(kind="killed", reason=killed or "the processes ended without a word")
+    if isinstance(ending, Trained | Followed):  # as `emit` knows
+        return ending
+    if ending is None or (killed and isinstance(ending, Failed) and ending.kind in SURVIVED):
+        ending = Failed(kind="killed", reason=killed or "the processes ended without a word")
+    emit(ending)
     return ending
 
 
@@ -68,12 +91,14 @@ class Switchboard:
 
     Args:
         path: Of the socket.
-        emit: Told of progress and checkpoints.
+        emit: Told of progress and checkpoints, and of what is done.
         stop: Set by whoever wants the training to stop.
+        following: How many members follow the first one of another machine; 0 where that is here.
     """
 
-    def __init__(self, path: Path, emit: Any, stop: threading.Event) -> None:
+    def __init__(self, path: Path, emit: Any, stop: threading.Event, following: int = 0) -> None:
         self.ending: Report | None = None
+        self._following = following
         self._emit = emit
         self._stop = stop
         self._closed = threading.Event()
@@ -107,12 +132,28 @@ class Switchboard:
         with connection, connection.makefile("rb") as lines:
             for line in lines:
                 report: Report = REPORT.validate_json(line)
-                if isinstance(report, LAST):
-                    with self._lock:
-                        # What went wrong first is the reason; what follows from it is not.
-                        self.ending = self.ending or report
+                if isinstance(report, Followed):
+                    self._note_followed(report)
+                elif isinstance(report, LAST):
+                    self._note_ending(report)
                 else:
                     self._emit(report)
+
+    def _note_followed(self, report: Followed) -> None:
+        with self._lock:
+            self._following -= 1
+            is_last = self._following == 0
+        if is_last:
+            self._note_ending(report)
+
+    def _note_ending(self, report: Report) -> None:
+        with self._lock:
+            # What went wrong first is the reason; what follows from it is not.
+            if self.ending is not None and not _is_separated(self.ending):
+                return
+            self.ending = report
+        if isinstance(report, Trained | Followed):
+            self._emit(report)
 
     def _pass_on(self, connection: socket.socket) -> None:
         while not self._closed.is_set():
@@ -122,28 +163,66 @@ class Switchboard:
                 return
 
 
-def _launch(folder: Path, count: int) -> str:
-    """Run the members to their end; return which was killed, and by what, or ""."""
+def _is_separated(report: Report) -> bool:
+    return isinstance(report, Failed) and report.kind == "separated"
+
+
+def _launch(folder: Path, count: int, place: Place) -> str:
+    """Run the members of this machine to their end; return which was killed, and by what, or ""."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
+        min_nodes=place.nodes,
+        max_nodes=place.nodes,
         nproc_per_node=count,
-        run_id=folder.name,
-        rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",
-        rdzv_configs={"is_host": True},
         max_restarts=0,
         monitor_interval=MONITOR_S,
-        local_addr="127.0.0.1",
+        **(_meeting(place) if place.nodes > 1 else _meeting_here(folder)),
     )
     try:
         elastic_launch(config, sys.executable)("-m", MEMBER, str(folder), str(os.getpid()))
     except ChildFailedError as error:
         return next(_killed(error), "")
+    return ""
+
+
+def _meeting_here(folder: Path) -> dict[str, Any]:
+    return {
+        "run_id": folder.name,
+        "rdzv_backend": "c10d",
+        "rdzv_endpoint": "127.0.0.1:0",
+        "rdzv_configs": {"is_host": True},
+        "local_addr": "127.0.0.1",
+    }
+
+
+def _meeting(place: Place) -> dict[str, Any]:
+    """Return where machines meet; what they then say goes over the interface that others reach."""
+    if interface := interface_of(place.address):
+        os.environ.update(dict.fromkeys(INTERFACES, interface))
+    return {
+        "run_id": place.team,
+        "rdzv_backend": "static",
+        "rdzv_endpoint": place.rendezvous,
+        "rdzv_configs": {"rank": place.rank, "timeout": MEETING_S},
+        "local_addr": place.address,
+    }
+
+
+def interface_of(host: str) -> str:
+    """Return the network interface that has an address (Linux, IPv4); "" if none has."""
+    import fcntl
+
+    wanted = socket.gethostbyname(host)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            with contextlib.suppress(OSError):  # it has no address
+                answer = fcntl.ioctl(asking.fileno(), _SIOCGIFADDR, request)
+                if socket.inet_ntoa(answer[20:24]) == wanted:
+                    return name
     return ""
 
 

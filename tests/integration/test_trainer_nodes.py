@@ -1,0 +1,137 @@
+"""A training that several agents share, each a process as users run it, over a real bus."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopline.contracts import CancelRun, ModelCommitted, RunChanged, RunState, catalog
+from loopline.runtime.agents import known_agents
+from loopline.store import runs
+from loopline.store.commits import Committed
+from loopline.testing.products import products
+from loopline.testing.servers import PlatformServers
+from services.trainer.service import Trainer
+from tests.integration.trainer_machines import (
+    Workspace,
+    ask,
+    occupied,
+    prepare,
+    progress,
+    trained,
+    until,
+)
+from tests.unit.trainer.workshop import CLASSES
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+SHARED: Any = {"nodes": 2, "batch_size": 12}
+
+
+def weights(model: Committed[ModelCommitted]) -> str:
+    return next(f.digest for f in model.message.files if f.name == "weights.safetensors")
+
+
+def members(model: Committed[ModelCommitted]) -> list[str]:
+    return [member.id for member in model.commit.run.members]
+
+
+async def leading(user: Trainer) -> tuple[str, str] | None:
+    """Return the run that somebody leads, and who."""
+    for state in await known_agents(user.events, user.bus.workspace):
+        if state.reported.HasField("leads"):
+            return state.reported.leads.run_id, state.name
+    return None
+
+
+def reported(
+    user: Trainer, run_id: str, holds: Callable[[RunChanged], bool]
+) -> Callable[[], Awaitable[RunChanged | None]]:
+    """Return what asks for the run's last report, once that is so."""
+
+    async def found() -> RunChanged | None:
+        report = await progress(user, run_id)
+        return report if report is not None and holds(report) else None
+
+    return found
+
+
+async def test_agents_share_a_training_and_a_killed_one_is_replaced(
+    platform_servers: PlatformServers,
+    s3_bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = Workspace(platform_servers, s3_bucket, tmp_path)
+    async with here.user(monkeypatch) as user, here.machine("one") as one:
+        await prepare(user, products(24, 16, CLASSES))
+        await ask(user, model="alone", processes=2, batch_size=12)
+        alone = await trained(user, "alone")
+        assert members(alone) == []
+
+        await ask(user, **SHARED)
+        run_id, leader = await until(lambda: leading(user))
+        assert leader == "one"
+        waiting = await until(
+            reported(user, run_id, lambda r: r.state == RunState.RUN_STATE_QUEUED)
+        )
+        assert waiting.message.startswith("waits for 1 more of 2 agents of pool 'default'")
+
+        async with here.machine("two") as two:
+            await until(reported(user, run_id, lambda r: bool(r.training.checkpoints)))
+            running = await occupied(user, "one", "two")
+            assert running == {"one": [run_id], "two": [run_id]}
+            two.send_signal(signal.SIGKILL)
+            killed = time.monotonic()
+            # Who leads knows at once: the connection is gone.
+            ended = await until(
+                reported(user, run_id, lambda r: r.state == RunState.RUN_STATE_QUEUED)
+            )
+            assert time.monotonic() - killed < 30
+            assert ended.training.checkpoints
+        async with here.machine("three"):
+            shared = await trained(user)
+        assert one.returncode is None
+
+    assert shared.commit.run.id == run_id
+    assert members(shared) == ["one", "three"]
+    assert runs.plain(shared.commit.run.parameters)["nodes"] == 2
+    assert shared.commit.run.figures["resumed_at_step"] > 0
+    # Two machines with a process each, killed and resumed, and one machine with two processes.
+    assert weights(shared) == weights(alone)
+    assert [e.metrics for e in shared.message.evaluations] == [
+        e.metrics for e in alone.message.evaluations
+    ]
+
+
+async def test_a_shared_training_that_is_cancelled_stops_on_every_agent(
+    platform_servers: PlatformServers,
+    s3_bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = Workspace(platform_servers, s3_bucket, tmp_path)
+    async with here.user(monkeypatch) as user, here.machine("one"), here.machine("two"):
+        await prepare(user, products(24, 16, CLASSES))
+        await until(lambda: occupied(user, "one", "two"))
+        await ask(user, epochs=200, **SHARED)
+        run_id, _ = await until(lambda: leading(user))
+        await until(reported(user, run_id, lambda r: r.training.step > 0))
+        began = time.monotonic()
+        message = CancelRun(run_id=run_id, reason="enough")
+        await user.bus.send(catalog.CANCEL_RUN, message, run_id=run_id)
+
+        async def nobody() -> bool:
+            return await occupied(user) == {"one": [], "two": []}
+
+        await until(nobody)
+        assert time.monotonic() - began < 5
+        report = await until(
+            reported(user, run_id, lambda r: r.state == RunState.RUN_STATE_CANCELLED)
+        )
+        assert report.training.checkpoints
