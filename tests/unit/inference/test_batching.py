@@ -232,3 +232,36 @@ def test_a_network_that_costs_next_to_nothing_is_run_by_whoever_asks(engine: Gat
     assert answer(busy) == [1]
     batcher.close()
     batcher.join(TIMEOUT_S)
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        [np.arange(6, dtype="<f4").reshape(2, 3), np.ones((1, 3), "<f4")],
+        [np.zeros((1, 0), "<i8"), np.zeros((2, 0), "<i8")],
+        [np.array([[b"cat"]], object), np.array([[b"dog"], [b""]], object)],
+        [np.arange(4, dtype="<f8").reshape(2, 2).T, np.zeros((1, 2), "<f8")],
+    ],
+    ids=["numbers", "of no size", "text", "not one after the other in memory"],
+)
+def test_rows_of_any_kind_share_an_execution(requests: list[Array]) -> None:
+    entered, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def echo(feeds: Arrays) -> dict[str, Array]:
+        entered.release()
+        assert go_on.acquire(timeout=TIMEOUT_S)
+        return dict(feeds)
+
+    batcher = Batcher(echo, BatchPolicy(8), Statistics(), "echo")
+    futures: list[Future[Inferred]] = [Future() for _ in range(len(requests) + 1)]
+    batcher.submit(Tensors({"x": np.zeros((1, 1))}, 1), futures[0])
+    assert entered.acquire(timeout=TIMEOUT_S)
+    for rows, future in zip(requests, futures[1:], strict=True):
+        batcher.submit(Tensors({"x": rows}, len(rows)), future)
+    go_on.release(2)
+    answers = [future.result(TIMEOUT_S).outputs["x"] for future in futures[1:]]
+    batcher.close()
+    batcher.join(TIMEOUT_S)
+    for rows, answer in zip(requests, answers, strict=True):
+        np.testing.assert_array_equal(answer, rows)
+        assert answer.dtype == rows.dtype
