@@ -9,6 +9,16 @@ from services.console.bodies.workflow import ActionOut
 from services.console.domain.workflow import Card
 
 
+_SAME = (
+    "Ask for the same once more? What comes of equal inputs, parameters and code is known:"
+    " unless one of them is another by now, it is recognised, and nothing is made anew."
+)
+_AGAIN = {
+    "import": "Look at the source once more? Images that are new there make the next version.",
+    "train": f"{_SAME} To train it anew from its record and compare, choose Reproduce.",
+}
+
+
 def actions_of(card: Card, run: RunOut | None, head: int) -> list[ActionOut]:
     """Return the actions of a card.
 
@@ -86,7 +96,8 @@ def _of_run(run: RunOut) -> list[ActionOut]:
         found.append(_run("stop", "Stop", f"/api/runs/{run.id}/cancel", f"Stop this {run.kind}?"))
         found[-1].body = {"reason": ""}
     if run.can_rerun:
-        found.append(_run("rerun", "Run again", f"/api/runs/{run.id}/rerun", ""))
+        ask = _AGAIN.get(run.kind, _SAME) if run.state == "completed" else ""
+        found.append(_run("rerun", "Run again", f"/api/runs/{run.id}/rerun", ask))
     if run.can_reproduce:
         ask = "Train it anew from its record, to see whether the same comes out?"
         found.append(_run("reproduce", "Reproduce", f"/api/runs/{run.id}/reproduce", ask))

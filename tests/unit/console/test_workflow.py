@@ -210,6 +210,8 @@ async def test_a_node_tells_everything_and_what_can_be_done(turned: Desk) -> Non
     assert node["run"]["parameters"]["options"] == {"epochs": [1, 2.5]}
     assert node["run"]["environment"]["code_digest"] == "c" * 64
     assert {"open", "promote", "rerun", "reproduce"} == {a["name"] for a in node["actions"]}
+    [rerun] = [a for a in node["actions"] if a["name"] == "rerun"]
+    assert "choose Reproduce" in rerun["confirm"]  # what is done is recognised, not made anew
     assert {n["id"] for n in node["neighbours"]} >= {node["made_by"], "model:shoes@2"}
     dataset = (await client.get("/api/workflow/nodes/dataset:shoes@1")).json()
     [restore] = [a for a in dataset["actions"] if a["name"] == "restore"]

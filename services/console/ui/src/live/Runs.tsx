@@ -14,6 +14,7 @@ import { ago, duration, metric, moment, number, title, words } from "../ui/forma
 import { type Line, Plot } from "../ui/Plot";
 import { Empty, Failure, Loading } from "../ui/states";
 import { State } from "../workflow/Card";
+import { followAgain } from "./again";
 
 type Run = Schemas["RunOut"];
 const KINDS = ["import", "train", "evaluate", "predict", "route", "annotate", "restore"];
@@ -80,8 +81,10 @@ export function Runs() {
         </div>
         {runs.isPending && <Loading what="Reading the runs…" />}
         {runs.isSuccess && all.length === 0 && (
-          <Empty icon={Play} title="No run like that">
-            Imports, trainings, predictions and the like appear here as they begin.
+          <Empty icon={Play} title={kinds || state ? "No run is like that" : "Nothing has run yet"}>
+            {kinds || state
+              ? "Choose another kind or state above."
+              : "Imports, trainings, predictions and the like appear here as they begin."}
           </Empty>
         )}
         <ul aria-label="Runs">
@@ -243,18 +246,25 @@ function RunCurves({ id, isRunning }: { id: string; isRunning: boolean }) {
   );
 }
 
+const SAID = {
+  cancel: "The run is asked to stop",
+  rerun: "It is asked for once more",
+  reproduce: "It is trained anew from its record; the run says whether the same came out",
+};
+
 function RunActions({ run }: { run: Run }) {
   const queries = useQueryClient();
   const [asking, setAsking] = useState(false);
   const act = useMutation({
-    mutationFn: (what: string) =>
-      send(
+    mutationFn: (what: keyof typeof SAID) =>
+      send<{ command_id?: string }>(
         "POST",
         `/api/runs/${encodeURIComponent(run.id)}/${what}`,
         what === "cancel" ? {} : undefined,
       ),
-    onSuccess: (_, what) => {
-      tell(what === "cancel" ? "The run is asked to stop" : "A new run is asked for");
+    onSuccess: (answer, what) => {
+      tell(SAID[what]);
+      if (what === "rerun") void followAgain(answer.command_id, run);
       setAsking(false);
       void queries.invalidateQueries({ queryKey: ["runs"] });
     },

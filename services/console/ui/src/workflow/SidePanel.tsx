@@ -3,9 +3,10 @@
 import { useQuery } from "@tanstack/react-query";
 import { Download, ExternalLink, X } from "lucide-react";
 import { useState } from "react";
-import { useNavigate } from "react-router";
+import { Link, useNavigate } from "react-router";
 import { get, type Schemas, send, thumbnailUrl } from "../api/client";
 import { tell } from "../app/toasts";
+import { followAgain } from "../live/again";
 import { Button, Chip, IconButton, Progress } from "../ui/controls";
 import { Bars, Digest, Facts, Tree } from "../ui/data";
 import { Confirm } from "../ui/dialog";
@@ -21,6 +22,14 @@ type Node = Schemas["NodeOut"];
 
 const NEAR_SHOWN = 8;
 const BIG_FIGURES = 3;
+/** What follows from an action that was taken up. */
+const FOLLOWS: Record<string, string> = {
+  restore: "A new version has these items",
+  promote: "It is the champion from now on",
+  stop: "The run is asked to stop",
+  rerun: "It is asked for once more",
+  reproduce: "It is trained anew from its record; the run says whether the same came out",
+};
 
 export function SidePanel({
   id,
@@ -184,9 +193,10 @@ function Actions({ node }: { node: Detail }) {
     setBusy(true);
     setError(null);
     try {
-      await send(action.method, action.path, action.body);
+      const answer = await send<{ command_id?: string }>(action.method, action.path, action.body);
       setAsking(null);
-      tell(`${action.label}: done`);
+      tell(FOLLOWS[action.name] ?? `${action.label}: asked for`);
+      if (action.name === "rerun" && node.run) void followAgain(answer.command_id, node.run);
     } catch (failure) {
       setError(failure);
       if (!action.confirm)
@@ -299,9 +309,9 @@ export function Run({ run }: { run: Schemas["RunOut"] }) {
       />
       <div className="row wrap">
         {run.log_url && (
-          <a className="button s" href={`/live?run=${encodeURIComponent(run.id)}`}>
+          <Link className="button s" to={`/live?run=${encodeURIComponent(run.id)}`}>
             Log
-          </a>
+          </Link>
         )}
         {run.trace_url && (
           <a className="button s" href={run.trace_url} target="_blank" rel="noreferrer">
