@@ -3,7 +3,7 @@
 import "../styles/items.css";
 import "../styles/models.css";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Download, History, Rocket } from "lucide-react";
+import { Download, History, Rocket, Ruler } from "lucide-react";
 import { useState } from "react";
 import { Link, useParams, useSearchParams } from "react-router";
 import { get, type Schemas, send } from "../api/client";
@@ -12,10 +12,11 @@ import { tell } from "../app/toasts";
 import { Button, Chip, Field, Select } from "../ui/controls";
 import { Facts, Tree } from "../ui/data";
 import { Confirm } from "../ui/dialog";
-import { ago, bytes, duration, metric, words } from "../ui/format";
+import { ago, bytes, duration, metric, title, words } from "../ui/format";
 import { Empty, Failure, Loading } from "../ui/states";
 import { Compare } from "./Compare";
 import { Evaluation } from "./Evaluation";
+import { Measure } from "./Measure";
 
 export type Version = Schemas["ModelVersionOut"];
 const TABS = [
@@ -129,7 +130,7 @@ function Versions({
               <th>Version</th>
               {figures.map((figure) => (
                 <th key={figure} className="right">
-                  {words(figure)}
+                  {title(figure)}
                 </th>
               ))}
               <th>Trained on</th>
@@ -208,6 +209,8 @@ function OneVersion({ version, versions }: { version: Version; versions: readonl
   const [address, setAddress] = useSearchParams();
   const chosen = address.get("evaluation");
   const evaluation = version.evaluations.find(({ id }) => id === chosen) ?? version.evaluations[0];
+  const mayOperate = useMay("operate");
+  const [measuring, setMeasuring] = useState(false);
   const { name } = version;
   return (
     <div className="page-body stack">
@@ -231,16 +234,19 @@ function OneVersion({ version, versions }: { version: Version; versions: readonl
             Report as a page
           </a>
         )}
+        {mayOperate && (
+          <Button icon={Ruler} onClick={() => setMeasuring(true)}>
+            Measure
+          </Button>
+        )}
       </div>
+      {measuring && <Measure version={version} onClose={() => setMeasuring(false)} />}
       {evaluation ? (
         <Evaluation key={evaluation.id} name={name} version={version} evaluation={evaluation} />
       ) : (
-        <Empty title="This version was not evaluated">
-          <pre>
-            <code>
-              loopline model evaluate {name}@{version.version}
-            </code>
-          </pre>
+        <Empty icon={Ruler} title="This version was not measured">
+          Its figures, the confusion of its classes and its worst images appear here once it was.
+          {mayOperate && " Measure it on any images that have labels."}
         </Empty>
       )}
       <div className="columns">

@@ -32,7 +32,7 @@ export default function ModelsPage() {
           <Empty icon={Boxes} title="No model was trained yet">
             A flow trains one when a dataset has enough labels. To train one by hand:
             <pre>
-              <code>loopline train DATASET --model NAME</code>
+              <code>loopline train MODEL DATASET</code>
             </pre>
           </Empty>
         )}
