@@ -1,7 +1,8 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { Compass } from "lucide-react";
 import { lazy } from "react";
 import { createRoot } from "react-dom/client";
-import { createBrowserRouter, Navigate, RouterProvider } from "react-router";
+import { createBrowserRouter, Link, Navigate, RouterProvider } from "react-router";
 import { Refused } from "./api/errors";
 import { Shell } from "./app/Shell";
 import { SessionGate } from "./app/session";
@@ -25,6 +26,22 @@ const queries = new QueryClient({
     },
   },
 });
+
+function Nowhere() {
+  return (
+    <Empty
+      icon={Compass}
+      title="There is no such page"
+      action={
+        <Link className="button" to="/workflow">
+          To the workflow
+        </Link>
+      }
+    >
+      The address may be of an older release, or mistyped.
+    </Empty>
+  );
+}
 
 // Each page is a file of its own, loaded when it is opened.
 const WorkflowPage = lazy(() => import("./workflow/WorkflowPage"));
@@ -56,7 +73,7 @@ const router = createBrowserRouter([
       { path: "/live", element: <LivePage /> },
       { path: "/import", element: <ImportPage /> },
       { path: "/people", element: <PeoplePage /> },
-      { path: "*", element: <Empty title="There is no such page">Choose one on the left.</Empty> },
+      { path: "*", element: <Nowhere /> },
     ],
   },
 ]);

@@ -65,8 +65,8 @@ export function SignIn({ onSignedIn }: { onSignedIn: (session: Session) => void 
         )}
         {ways.data && !ways.data.password && (
           <p className="muted">
-            Nobody has a password yet. Open the link that <code>loopline up</code> printed: it signs
-            you in as the administrator, once.
+            Nobody has a password yet. Open the link that <code>loopline up</code> printed, or that{" "}
+            <code>loopline user link</code> prints: it signs you in as the administrator, once.
           </p>
         )}
       </form>

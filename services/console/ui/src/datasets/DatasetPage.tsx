@@ -7,7 +7,7 @@ import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 import { get, type Schemas } from "../api/client";
 import { colours } from "../label/colours";
 import { Select } from "../ui/controls";
-import { ago, number, percent } from "../ui/format";
+import { ago, percent, plural } from "../ui/format";
 import { Failure, Loading } from "../ui/states";
 import { Diff } from "./Diff";
 import { Drops } from "./Drops";
@@ -59,8 +59,9 @@ function Dataset({ name, versions }: { name: string; versions: readonly Version[
         </nav>
         <VersionChoice name={name} versions={versions} version={version} />
         <span className="faint num">
-          {number(version.items)} images, {percent(version.labeled / Math.max(1, version.items), 0)}{" "}
-          labeled, {ago(version.committed_at)}
+          {plural(version.items, "image")},{" "}
+          {percent(version.labeled / Math.max(1, version.items), 0)} labeled,{" "}
+          {ago(version.committed_at)}
         </span>
         <span className="grow" />
         <Link className="button" to={`/workflow?node=${encodeURIComponent(version.node)}`}>

@@ -10,6 +10,7 @@ import { Empty, Failure, Loading } from "../ui/states";
 import { More } from "./Items";
 
 const PAGE = 100;
+const DIGEST = /^[0-9a-f]{64}$/;
 
 export function Drops({ version }: { version: { name: string; version: number } }) {
   const [reason, setReason] = useState("");
@@ -72,7 +73,9 @@ export function Drops({ version }: { version: { name: string; version: number } 
                 <td style={{ width: 64 }}>
                   <Picture drop={drop} />
                 </td>
-                <td className="mono">{drop.key}</td>
+                <td className="mono" title={drop.uri}>
+                  {within(first.source, drop.key)}
+                </td>
                 <td>{words(drop.reason)}</td>
                 <td className="muted">
                   {drop.repeats ? (
@@ -85,7 +88,9 @@ export function Drops({ version }: { version: { name: string; version: number } 
                           loading="lazy"
                         />
                       )}
-                      repeats {drop.repeats}
+                      {DIGEST.test(drop.repeats)
+                        ? "repeats an image that the dataset has"
+                        : `repeats ${within(first.source, drop.repeats)}`}
                     </span>
                   ) : (
                     drop.detail
@@ -99,6 +104,12 @@ export function Drops({ version }: { version: { name: string; version: number } 
       {hasNextPage && <More onSeen={more} />}
     </div>
   );
+}
+
+/** A file's path from where the import began: an upload's folder has a name that nobody chose. */
+function within(source: string, key: string): string {
+  const begin = source.split("/").slice(4).join("/");
+  return begin && key.startsWith(begin) ? key.slice(begin.length).replace(/^\//, "") : key;
 }
 
 /** The file itself; what has none says why, in place of it. */

@@ -71,14 +71,14 @@ export function Versions({
                   <GitCompare size={14} aria-hidden /> What changed
                 </Link>
               )}
-              {mayOperate && (
-                <Button size="s" icon={Tag} onClick={() => setNaming(version)}>
-                  Tag
-                </Button>
-              )}
               {mayOperate && version !== head && (
                 <Button size="s" icon={RotateCcw} onClick={() => setRestoring(version)}>
                   Restore
+                </Button>
+              )}
+              {mayOperate && (
+                <Button size="s" icon={Tag} onClick={() => setNaming(version)}>
+                  Tag
                 </Button>
               )}
             </div>

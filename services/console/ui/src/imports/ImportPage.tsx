@@ -313,7 +313,8 @@ function DatasetField({ value, onChange }: { value: string; onChange: (value: st
   );
 }
 
-const COUNTS = ["items", "added", "dropped", "rejected"];
+const LEFT_OUT = ["dropped", "rejected"];
+const COUNTS = ["items", "added", ...LEFT_OUT];
 
 function Imports({ open, onOpen }: { open: Run | null; onOpen: (run: Run | null) => void }) {
   const imports = useQuery({
@@ -361,7 +362,7 @@ function Imports({ open, onOpen }: { open: Run | null; onOpen: (run: Run | null)
                 </span>
                 <span>{ago(run.at)}</span>
               </span>
-              {run.artefact && (
+              {run.artefact && LEFT_OUT.some((name) => run.figures[name]) && (
                 <span>
                   <Button size="s" onClick={() => onOpen(open?.id === run.id ? null : run)}>
                     {open?.id === run.id ? "Hide what was left out" : "What was left out"}

@@ -84,7 +84,7 @@ export default function JobsPage() {
                   <th>Job</th>
                   <th>State</th>
                   <th>Dataset</th>
-                  <th style={{ width: "22%" }}>Progress</th>
+                  <th style={{ width: "16%" }}>Progress</th>
                   <th>Classes</th>
                   <th>Changed</th>
                   <th>
@@ -124,7 +124,7 @@ function Row({ job }: { job: Job }) {
             <Chip tone={job.priority > 0 ? "warn" : "neutral"}>priority {job.priority}</Chip>
           )}
           {job.deadline && (
-            <span className={isLate(job) ? "bad-text" : "faint"}>
+            <span className={isLate(job) ? "bad-text nowrap" : "faint nowrap"}>
               {isLate(job) ? "was due" : "due"} {toTheMinute(job.deadline)}
             </span>
           )}
@@ -134,7 +134,7 @@ function Row({ job }: { job: Job }) {
         <State state={job.state} />
       </td>
       <td>
-        <Link to={`/datasets/${job.dataset.name}/${job.dataset.version}`}>
+        <Link className="nowrap" to={`/datasets/${job.dataset.name}/${job.dataset.version}`}>
           {job.dataset.name} v{job.dataset.version}
         </Link>
       </td>

@@ -2,7 +2,7 @@
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useId, useState } from "react";
-import { useNavigate } from "react-router";
+import { Link, useNavigate } from "react-router";
 import { get, type Schemas } from "../api/client";
 import { useSession } from "../app/session";
 import { tell } from "../app/toasts";
@@ -60,8 +60,15 @@ export function NewJob({ begin, onClose }: { begin?: Begin; onClose: () => void 
       {datasets.isPending && <Loading what="Reading the datasets…" />}
       <Refusal error={datasets.error} />
       {datasets.isSuccess && (
-        <Empty title="There is no dataset yet">
-          Import images first: a job is about a dataset.
+        <Empty
+          title="There is no dataset yet"
+          action={
+            <Link className="button primary" to="/import">
+              Import images
+            </Link>
+          }
+        >
+          A job is about the images of a dataset.
         </Empty>
       )}
     </Dialog>

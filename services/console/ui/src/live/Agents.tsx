@@ -103,8 +103,8 @@ function AgentTile({ agent }: { agent: Agent }) {
               .map(([key, value]) => `${key}=${value}`)
               .join(", "),
           ],
-          ["Capacity", agent.capacity ? String(agent.capacity) : ""],
-          ["Up since", ago(agent.started_at)],
+          ["Runs at once", agent.capacity ? String(agent.capacity) : ""],
+          ["Started", ago(agent.started_at)],
         ]}
       />
     </section>

@@ -63,6 +63,22 @@ export function Events() {
       ) : (
         <div className="panel">
           <table className="table events">
+            <colgroup>
+              <col className="at" />
+              <col className="type" />
+              <col className="name" />
+              <col />
+              <col className="by" />
+            </colgroup>
+            <thead>
+              <tr>
+                <th>When</th>
+                <th>Event</th>
+                <th>Of</th>
+                <th>What it says</th>
+                <th>By</th>
+              </tr>
+            </thead>
             <tbody>
               {shown.map((event) => (
                 <tr key={event.id}>
@@ -72,7 +88,7 @@ export function Events() {
                   <td>
                     <Chip tone={toneOf(event)}>{words(event.type)}</Chip>
                   </td>
-                  <td>
+                  <td title={event.name}>
                     {event.node ? (
                       <Link to={`/workflow?node=${encodeURIComponent(event.node)}`}>
                         {event.name}

@@ -5,7 +5,7 @@ import { ArrowRight, TriangleAlert } from "lucide-react";
 import { useSearchParams } from "react-router";
 import { get, type Schemas } from "../api/client";
 import { Select } from "../ui/controls";
-import { metric, words } from "../ui/format";
+import { figure, metric, words } from "../ui/format";
 import { Failure, Loading } from "../ui/states";
 import type { Version } from "./ModelPage";
 
@@ -110,7 +110,7 @@ function Differences({
           <tbody>
             {known.map(({ name, a: one, b: other, difference }) => (
               <tr key={name}>
-                <td>{words(name.replace(":", " "))}</td>
+                <td>{figure(name)}</td>
                 <td className="right muted">{one === null ? "—" : metric(name, one)}</td>
                 <td className="right">{other === null ? "—" : metric(name, other)}</td>
                 <td className={`right ${toneOf(name, difference)}`}>

@@ -7,7 +7,7 @@ import { get, type Schemas } from "../api/client";
 import { ItemCard, ItemViewer, Picture } from "../items/ItemCard";
 import { colours } from "../label/colours";
 import { Dialog } from "../ui/dialog";
-import { metric, number, percent, plural, words } from "../ui/format";
+import { metric, number, percent, plural, title, words } from "../ui/format";
 import { wholeImage } from "../ui/Overlay";
 import { Failure, Loading } from "../ui/states";
 import { Confusion } from "./Confusion";
@@ -99,7 +99,7 @@ function Headline({ report, evaluation }: { report: Report; evaluation: Summary 
       {report.speed && (
         <div className="figure">
           <strong>{report.speed.p50_ms.toFixed(1)} ms</strong>
-          <span>median on {report.speed.device}</span>
+          <span>median on {words(report.speed.device)}</span>
         </div>
       )}
       <div className="figure">
@@ -131,7 +131,7 @@ function PerClass({ report }: { report: Report }) {
               {names.map((name) => (
                 <th key={name} className="right" aria-sort={by === name ? "ascending" : "none"}>
                   <button type="button" className="sort" onClick={() => setBy(name)}>
-                    {words(name)}
+                    {title(name)}
                     {by === name && " ↑"}
                   </button>
                 </th>
@@ -240,7 +240,7 @@ function Slices({ report }: { report: Report }) {
             <th className="right">Images</th>
             {report.headline.map((name) => (
               <th key={name} className="right">
-                {words(name)}
+                {title(name)}
               </th>
             ))}
           </tr>

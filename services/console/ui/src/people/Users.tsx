@@ -81,7 +81,9 @@ export function Users() {
                 </td>
                 <td>
                   {user.name === me ? (
-                    user.role
+                    <span className="as-select">
+                      {ROLES.find(({ value }) => value === user.role)?.label}
+                    </span>
                   ) : (
                     <Select
                       bare

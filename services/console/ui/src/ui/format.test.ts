@@ -1,7 +1,12 @@
 import { expect, test } from "vitest";
-import { metric } from "./format";
+import { figure, metric } from "./format";
 
 test("a rate is no duration", () => {
   expect(metric("images_per_s", 83)).toBe("83/s");
   expect(metric("evaluation_s", 83)).toBe("1 min 23 s");
+});
+
+test("a figure of a class keeps the class's name as it is", () => {
+  expect(figure("auc:t-shirt")).toBe("AUC of t-shirt");
+  expect(figure("macro_f1")).toBe("macro F1");
 });

@@ -77,7 +77,13 @@ export function words(text: string): string {
     .replace(/\bf1\b/g, "F1")
     .replace(/\bmap(50)?\b/g, "mAP$1")
     .replace(/\biou\b/g, "IoU")
-    .replace(/\bonnx\b/g, "ONNX");
+    .replace(/\b(onnx|auc|roc|cpu|gpu)\b/g, (name) => name.toUpperCase());
+}
+
+/** A figure by its name: "auc:t-shirt" reads "AUC of t-shirt"; a class keeps its name as it is. */
+export function figure(name: string): string {
+  const [what, ...of] = name.split(":");
+  return of.length ? `${words(what!)} of ${of.join(":")}` : words(name);
 }
 
 export function title(text: string): string {

@@ -21,7 +21,8 @@ import {
   X,
 } from "lucide-react";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { useSearchParams } from "react-router";
+import { Link, useSearchParams } from "react-router";
+import { useMay } from "../app/session";
 import { tell } from "../app/toasts";
 import { Button, IconButton, Segmented, Select } from "../ui/controls";
 import { number, plural } from "../ui/format";
@@ -81,14 +82,28 @@ export default function WorkflowPage() {
 }
 
 function Nothing() {
+  const mayImport = useMay("operate");
   return (
-    <Empty icon={WorkflowIcon} title="Nothing has happened in this workspace yet">
-      Import images, and everything that becomes of them appears here by itself: dataset versions,
-      models, deployments, labeling jobs.
-      <pre>
-        <code>loopline demo</code>
-      </pre>
-    </Empty>
+    <>
+      <header className="page-head">
+        <h1>Workflow</h1>
+      </header>
+      <Empty
+        icon={WorkflowIcon}
+        title="Nothing has happened in this workspace yet"
+        action={
+          mayImport && (
+            <Link className="button primary" to="/import">
+              Import images
+            </Link>
+          )
+        }
+      >
+        Everything that becomes of imported images appears here by itself: dataset versions, models,
+        deployments, labeling jobs. <code>loopline demo</code> shows the whole loop on real images,
+        in a workspace of its own.
+      </Empty>
+    </>
   );
 }
 

@@ -139,10 +139,22 @@ function lineOf(raw: Raw): string {
   return figuresLine(raw) || raw.summary;
 }
 
-const COUNTS = new Set(["items", "images", "predictions", "delivered", "submissions", "submitted"]);
+const COUNTS = new Set([
+  "items",
+  "images",
+  "predictions",
+  "inferred",
+  "delivered",
+  "relabeled",
+  "labeled",
+  "submissions",
+  "submitted",
+]);
 
 function figuresLine({ figures }: Raw): string {
+  const predictions = figures.find(({ name }) => name === "predictions")?.value;
   return figures
+    .filter(({ name, value }) => name !== "inferred" || value !== predictions) // says it twice
     .slice(0, 2)
     .map(({ name, value, label }) =>
       COUNTS.has(name) || COUNTS.has(label)

@@ -52,7 +52,7 @@ export function kindOf(text: string): Kind {
   return (KINDS as readonly string[]).includes(text) ? (text as Kind) : "run";
 }
 
-export const CARD_WIDTH = 216;
+export const CARD_WIDTH = 228;
 const HEIGHTS: Partial<Record<Kind, number>> = {
   run: 40,
   dataset: 76,
