@@ -76,6 +76,8 @@ check: $(READY) $(TOOLS) $(UI_BUILT)  ## Lint, types, layers, contracts, generat
 	$(RUN) -m loopline.client.generate --check
 	$(RUN) -m tools.generate_docs --check
 	$(RUN) -m tools.generate_openapi --check
+	$(RUN) -m tools.generate_dashboards --check
+	$(RUN) -m tools.generate_consumers --check
 	cd $(UI) && $(NPM) run --silent check
 	$(RUN) -m tools.ui_bundle
 
@@ -88,9 +90,11 @@ proto: $(READY)  ## Generate the contracts' code
 	$(RUN) proto/generate.py
 	$(RUN) -m loopline.client.generate
 
-docs: $(READY) $(TOOLS) $(UI_TOOLS)  ## Generate docs/events.md, docs/asyncapi.json, the console's document and its types
+docs: $(READY) $(TOOLS) $(UI_TOOLS)  ## Generate docs/events.md, docs/asyncapi.json, the console's document and its types, dashboards
 	$(RUN) -m tools.generate_docs
 	$(RUN) -m tools.generate_openapi
+	$(RUN) -m tools.generate_dashboards
+	$(RUN) -m tools.generate_consumers
 	cd $(UI) && $(NPM) run --silent types
 
 bench: $(READY)  ## Ratios to .bench/results.json (ONLY=name)

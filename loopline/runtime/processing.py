@@ -92,6 +92,7 @@ class Processor:
         self._handler = handler
         self._dead = dead
         self._retry_delay_max_s = retry_delay_max_s
+        _redelivered.add(0, {"event": event.key})  # told from the start: a rate needs a zero
 
     @property
     def stream(self) -> catalog.Stream:

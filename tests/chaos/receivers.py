@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,10 +44,11 @@ def webhook() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class SpanOf:
-    """A span, and the service that told it."""
+    """A span, the service that told it, and what that process says of itself."""
 
     service: str
     span: Span
+    attributes: Mapping[str, str]
 
     @property
     def trace_id(self) -> str:
@@ -71,7 +72,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
                 names = {a.key: a.value.string_value for a in resource.resource.attributes}
                 service = names.get("service.name", "")
                 for scope in resource.scope_spans:
-                    self._spans.extend(SpanOf(service, span) for span in scope.spans)
+                    self._spans.extend(SpanOf(service, span, names) for span in scope.spans)
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def spans(self) -> tuple[SpanOf, ...]:

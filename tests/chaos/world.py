@@ -18,6 +18,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nats.errors
 import structlog
 from rich.console import Console
@@ -28,6 +29,7 @@ from loopline.contracts.catalog import SERVICES, Event
 from loopline.demo.scene import Scene
 from loopline.demo.screen import Screen
 from loopline.demo.story import PHOTOS_BUCKET, RESULTS_BUCKET, Summary
+from loopline.embedded.endpoints import Endpoints
 from loopline.embedded.options import PlatformOptions
 from loopline.embedded.platform import Platform
 from loopline.errors import Transient
@@ -70,6 +72,7 @@ class Told:
         deaths: How often each process was started again.
         attempts: How often the client began.
         seconds: How long the story took.
+        figures: What each process told at /metrics in the end, by its name.
     """
 
     summary: Summary
@@ -84,6 +87,7 @@ class Told:
     deaths: Counter[str]
     attempts: int
     seconds: float
+    figures: Mapping[str, str]
 
     def committed(self, event: Event[Any]) -> list[Committed[Any]]:
         """Return the commits of an event, oldest first."""
@@ -138,6 +142,7 @@ class World:
             graphed = await loopline.lineage.check()
             again = await self._story(loopline, platform) if self.twice else None
             after = await outcome(loopline, platform.endpoints) if self.twice else None
+            figures = await _figures(platform.endpoints)
             deaths = Counter({process.name: process.restarts for process in platform.status()})
         return Told(
             summary=summary,
@@ -152,6 +157,7 @@ class World:
             deaths=+deaths,
             attempts=attempts,
             seconds=seconds,
+            figures=figures,
         )
 
     @asynccontextmanager
@@ -214,3 +220,9 @@ class World:
 
     def _scene(self) -> Scene:
         return replace(small_scene(), webhook_url=self.webhook_url, traceparent=self.traceparent)
+
+
+async def _figures(endpoints: Endpoints) -> dict[str, str]:
+    async with httpx.AsyncClient(timeout=30.0) as client:
+        answers = {name: await client.get(f"{url}/metrics") for name, url in endpoints.http.items()}
+    return {name: answer.raise_for_status().text for name, answer in answers.items()}

@@ -163,7 +163,8 @@ def test_secrets_are_private_and_stay_when_written_again(generated: Path) -> Non
 
 def test_every_service_is_in_compose_with_its_own_file() -> None:
     services = compose()["services"]
-    assert set(services) == {"bus", "storage", "admin", *SERVICES}
+    started = {name for name, service in services.items() if "profiles" not in service}
+    assert started == {"bus", "storage", "admin", *SERVICES}
     for name in SERVICES:
         assert services[name]["env_file"] == f"./generated/{name}.env"
         assert services[name]["build"]["args"] == {"SERVICE": name}
