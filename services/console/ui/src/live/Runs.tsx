@@ -10,7 +10,18 @@ import { tell } from "../app/toasts";
 import { Button, Progress, Select } from "../ui/controls";
 import { Facts, Tree } from "../ui/data";
 import { Confirm } from "../ui/dialog";
-import { ago, duration, metric, moment, number, title, words } from "../ui/format";
+import {
+  ago,
+  asker,
+  duration,
+  figure,
+  isShare,
+  metric,
+  moment,
+  number,
+  title,
+  words,
+} from "../ui/format";
 import { type Line, Plot } from "../ui/Plot";
 import { Empty, Failure, Loading } from "../ui/states";
 import { State } from "../workflow/Card";
@@ -171,7 +182,7 @@ function RunDetail({ id, known }: { id: string; known: Run | undefined }) {
         <Facts
           rows={[
             ["Kind", words(run.kind)],
-            ["Asked by", run.actor ? `${run.actor.kind} ${run.actor.name}` : ""],
+            ["Asked by", run.actor ? asker(run.actor) : ""],
             ["Worker", run.worker ? `${run.worker.service} on ${run.worker.host}` : ""],
             ["Began", moment(run.started_at)],
             ["Took", run.duration_s === null ? "" : duration(run.duration_s)],
@@ -189,7 +200,7 @@ function RunDetail({ id, known }: { id: string; known: Run | undefined }) {
           ]}
         />
         {figures.length > 0 && (
-          <Facts rows={figures.map(([name, value]) => [words(name), metric(name, value)])} />
+          <Facts rows={figures.map(([name, value]) => [figure(name), metric(name, value)])} />
         )}
       </div>
       {Object.keys(run.parameters).length > 0 && (
@@ -219,7 +230,7 @@ function RunCurves({ id, isRunning }: { id: string; isRunning: boolean }) {
       names.filter(wanted).map((name, index) => {
         const own = points.filter(({ figures }) => figures[name] !== undefined);
         return {
-          name,
+          name: figure(name),
           x: own.map((point, at) => point.step || point.done || at),
           y: own.map(({ figures }) => figures[name]!),
           colour: CURVES[index % CURVES.length]!,
@@ -229,7 +240,8 @@ function RunCurves({ id, isRunning }: { id: string; isRunning: boolean }) {
     const isRate = (name: string): boolean => /(_per_s|_s|rate)$/.test(name);
     return [
       { label: "loss", lines: lines(isLoss) },
-      { label: "metrics", lines: lines((name) => !isLoss(name) && !isRate(name)) },
+      { label: "metrics", lines: lines(isShare) },
+      { label: "others", lines: lines((name) => !isLoss(name) && !isRate(name) && !isShare(name)) },
     ].filter((group) => group.lines.some((line) => line.x.length > 1));
   }, [progress.data]);
   if (!groups.length) return null;

@@ -1,9 +1,11 @@
 // Numbers, moments and names as people read them.
 
 const WHOLE = new Intl.NumberFormat("en");
+const TINY = 1e-4; // below it, zeros hide the figure
 const FEW = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 
 export function number(value: number): string {
+  if (value !== 0 && Math.abs(value) < TINY) return value.toExponential(1).replace("e-", "e−");
   return Number.isInteger(value) ? WHOLE.format(value) : FEW.format(value);
 }
 
@@ -14,6 +16,9 @@ export function percent(share: number, digits = 1): string {
 
 const SHARES =
   /(^|[:_.])(accuracy|precision|recall|f1|agreement|calibration_error|map50|map|iou|dice|auc|ece|ap|ap50)(_\d+)?([:.]|$)/i;
+
+/** Whether a figure lies between 0 and 1, by its name. */
+export const isShare = (name: string): boolean => SHARES.test(name);
 
 /** A metric by its name: shares as percents, durations with their unit. */
 export function metric(name: string, value: number): string {
@@ -83,7 +88,8 @@ export function words(text: string): string {
 /** A figure by its name: "auc:t-shirt" reads "AUC of t-shirt"; a class keeps its name as it is. */
 export function figure(name: string): string {
   const [what, ...of] = name.split(":");
-  return of.length ? `${words(what!)} of ${of.join(":")}` : words(name);
+  const said = words(what!.replace(/(_per)?_s$/, "")); // the value has the unit
+  return of.length ? `${said} of ${of.join(":")}` : said;
 }
 
 export function title(text: string): string {
@@ -96,3 +102,7 @@ export function plural(count: number, one: string, many = `${one}s`): string {
 }
 
 export const short = (digest: string): string => digest.replace(/^.*:/, "").slice(0, 12);
+
+/** Who asked: "flow catalogue"; a person by the name alone. */
+export const asker = ({ kind, name }: { kind: string; name: string }): string =>
+  kind === "user" ? name : `${kind} ${name}`;

@@ -10,7 +10,7 @@ import { followAgain } from "../live/again";
 import { Button, Chip, IconButton, Progress } from "../ui/controls";
 import { Bars, Digest, Facts, Tree } from "../ui/data";
 import { Confirm } from "../ui/dialog";
-import { bytes, duration, metric, moment, number, title, words } from "../ui/format";
+import { asker, bytes, duration, figure, metric, moment, number, title, words } from "../ui/format";
 import { Failure, Loading } from "../ui/states";
 import { State } from "./Card";
 import type { Way } from "./graph";
@@ -157,7 +157,7 @@ function About({
         {rest.length > 0 && (
           <section>
             <h3>Figures</h3>
-            <Facts rows={rest.map(([name, value]) => [words(name), metric(name, value)])} />
+            <Facts rows={rest.map(([name, value]) => [figure(name), metric(name, value)])} />
           </section>
         )}
         <Downloads files={node.downloads} />
@@ -299,7 +299,7 @@ export function Run({ run }: { run: Schemas["RunOut"] }) {
         rows={[
           ["Step", words(run.kind)],
           ["State", words(run.state)],
-          ["Asked by", run.actor ? `${run.actor.kind} ${run.actor.name}` : ""],
+          ["Asked by", run.actor ? asker(run.actor) : ""],
           ["Done by", run.worker ? `${run.worker.service} on ${run.worker.host}` : ""],
           ["Began", moment(run.started_at)],
           ["Took", run.duration_s === null ? "" : duration(run.duration_s)],
