@@ -155,9 +155,14 @@ def main() -> None:
     parser.add_argument("--nats", default="nats://bus:4222", help="where services find the bus")
     parser.add_argument("--s3", default="storage:8333", help="where they find storage")
     parser.add_argument("--workspace", default="default")
+    parser.add_argument("--pool", action="append", help="a pool that commands may be sent to")
     given = parser.parse_args()
     write_deployment(
-        given.folder, nats_url=given.nats, s3_endpoint=given.s3, workspace=given.workspace
+        given.folder,
+        nats_url=given.nats,
+        s3_endpoint=given.s3,
+        workspace=given.workspace,
+        pools=tuple(given.pool or (DEFAULT_POOL,)),
     )
 
 

@@ -21,7 +21,8 @@ from tests.chaos.fixtures import Undisturbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "observability"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+FOLDER = DEPLOY / "observability"
 SCRAPED = {"job", "instance", "service"}
 """Labels that Prometheus adds, as prometheus.yaml has it."""
 PROMETHEUS_OWN = {"up"}
@@ -86,6 +87,12 @@ def links() -> Iterator[Query]:
             yield Query(f"{source['name']}: {query['name']}", query["query"])
 
 
+def scaling() -> Iterator[Query]:
+    path = DEPLOY / "helm" / "loopline" / "templates" / "scaledobject.yaml"
+    for query in re.findall(r"^ +query: (.+)$", path.read_text(), re.MULTILINE):
+        yield Query("KEDA", query)
+
+
 @pytest.fixture(scope="module")
 def told(undisturbed: Undisturbed) -> Mapping[str, Metric]:
     """What the platform told, by name, with every value of every label."""
@@ -138,7 +145,7 @@ def missing(query: Query, told: Mapping[str, Metric]) -> Iterator[str]:
 
 
 def test_every_figure_and_label_that_is_asked_for_is_told(told: Mapping[str, Metric]) -> None:
-    queries = [*alerts(), *panels(), *links()]
+    queries = [*alerts(), *panels(), *links(), *scaling()]
     assert len(queries) > 60
     assert not [line for query in queries for line in missing(query, told)]
 
