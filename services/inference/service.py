@@ -29,20 +29,20 @@ from loopline.runtime.service import Service, work
 from loopline.store.commits import Committed
 from loopline.store.log_reader import StreamReader
 from services.inference.adapters import process_tuning, telemetry
-from services.inference.adapters.aliases import AliasFollower
 from services.inference.adapters.applications import Applications, ChunkResult
 from services.inference.adapters.bulk import BulkPredictor
-from services.inference.adapters.committed_models import CommittedModels
 from services.inference.adapters.data_plane import now_ms
-from services.inference.adapters.declarations import Declarations
-from services.inference.adapters.engine import EngineOptions, OnnxEngine, cores
-from services.inference.adapters.fronts import Fronts
+from services.inference.adapters.engine.session import EngineOptions, OnnxEngine, cores
+from services.inference.adapters.fronts.fronts import Fronts
+from services.inference.adapters.models.aliases import AliasFollower
+from services.inference.adapters.models.committed_models import CommittedModels
+from services.inference.adapters.models.declarations import Declarations
+from services.inference.adapters.models.repository import ModelRepository
+from services.inference.adapters.models.rollouts import Rollouts, report_for_ever
+from services.inference.adapters.models.servable import Servable
 from services.inference.adapters.pipelines import Pipelines
-from services.inference.adapters.repository import ModelRepository
-from services.inference.adapters.rollouts import Rollouts, report_for_ever
 from services.inference.adapters.sampling import Sampler, SamplingPolicy
 from services.inference.adapters.scheduling import Scheduler
-from services.inference.adapters.servable import Servable
 from services.inference.domain.admission import Limits
 from services.inference.domain.application import ApplicationPlan
 from services.inference.domain.model import ModelVersion

@@ -24,10 +24,10 @@ from loopline.digests import sha256_hex
 from loopline.store.blobs import MemoryBlobs
 from loopline.store.objects import Area, ObjectStore
 from services.inference.adapters.bulk import BulkPredictor
-from services.inference.adapters.engine import EngineOptions, OnnxEngine
-from services.inference.adapters.preprocessing import prepare
+from services.inference.adapters.engine.preprocessing import prepare
+from services.inference.adapters.engine.session import EngineOptions, OnnxEngine
+from services.inference.adapters.models.servable import Servable
 from services.inference.adapters.process_tuning import keep_large_blocks
-from services.inference.adapters.servable import Servable
 from services.inference.domain.queueing import BatchPolicy
 from tests.bench.serving import networks
 from tests.bench.serving.cases import MODEL, PIXELS_MAX, photograph

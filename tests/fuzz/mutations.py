@@ -10,7 +10,7 @@ import orjson
 from google.protobuf.message import DecodeError
 
 from loopline.contracts.oip.v2.service_pb2 import ModelInferRequest
-from services.inference.adapters.oip import FIELDS
+from services.inference.adapters.protocol.oip import FIELDS
 from services.inference.domain.tensors import DTYPES
 
 _DATATYPES = (*DTYPES, "BYTES", "", "INT4")

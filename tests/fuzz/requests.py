@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError
 
 from loopline.contracts.oip.v2.service_pb2 import ModelInferRequest
 from loopline.errors import LooplineError, NotFound
-from services.inference.adapters import oip, request_scan, rest_codec
-from services.inference.adapters.shared_memory import RegionUse
+from services.inference.adapters.protocol import oip, request_scan, rest_codec
+from services.inference.adapters.protocol.shared_memory import RegionUse
 from services.inference.domain.model import TENSORS, ModelVersion, Signature, TensorSpec
 from services.inference.domain.tensors import DTYPES, InputTensor, payload_of, requested_outputs
 

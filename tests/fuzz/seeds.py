@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from loopline.contracts.oip.v2.service_pb2 import ModelInferRequest
-from services.inference.adapters.oip import FIELDS
+from services.inference.adapters.protocol.oip import FIELDS
 from services.inference.domain.tensors import DTYPES, join_raw_bytes
 
 _JSON_DATA: Mapping[str, list[Any]] = {"BYTES": ["a", "b"], "BOOL": [True, False]}

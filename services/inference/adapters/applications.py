@@ -36,8 +36,8 @@ from loopline.store.items import ITEMS, PREDICTIONS, Item, Prediction
 from loopline.store.objects import Area, ObjectStore
 from loopline.store.trees import Tree, TreeStore
 from services.inference.adapters.bulk import BulkPredictor
-from services.inference.adapters.committed_models import CommittedModels
-from services.inference.adapters.repository import ModelRepository
+from services.inference.adapters.models.committed_models import CommittedModels
+from services.inference.adapters.models.repository import ModelRepository
 from services.inference.domain.application import (
     CHUNK_ITEMS,
     ApplicationPlan,

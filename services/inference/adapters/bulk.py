@@ -13,8 +13,8 @@ from loopline.errors import Rejected
 from loopline.store.items import Prediction
 from loopline.store.objects import Area, ObjectStore
 from loopline.vision.geometry import Placement
-from services.inference.adapters.preprocessing import prepare
-from services.inference.adapters.servable import Servable
+from services.inference.adapters.engine.preprocessing import prepare
+from services.inference.adapters.models.servable import Servable
 from services.inference.domain.answers import predictions
 from services.inference.domain.application import Scored
 from services.inference.domain.model import INPUT

@@ -18,12 +18,12 @@ from loopline.contracts.oip.v2 import (
     statistics_pb2,
 )
 from loopline.errors import Forbidden, NotFound, Rejected, Transient
-from services.inference.adapters import oip_descriptions
-from services.inference.adapters.gate import Visitor
+from services.inference.adapters.fronts.gate import Visitor
+from services.inference.adapters.models.repository import ModelRepository
+from services.inference.adapters.models.servable import Served
 from services.inference.adapters.pipelines import Pipeline, Pipelines
-from services.inference.adapters.repository import ModelRepository
-from services.inference.adapters.servable import Served
-from services.inference.adapters.shared_memory import SharedMemory
+from services.inference.adapters.protocol import oip_descriptions
+from services.inference.adapters.protocol.shared_memory import SharedMemory
 from services.inference.domain.admission import Limits
 
 MemoryFor = Literal["local", "all", "none"]

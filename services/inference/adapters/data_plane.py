@@ -18,16 +18,16 @@ from loopline.contracts.inference.v1 import predict_pb2
 from loopline.digests import sha256_hex
 from loopline.errors import Rejected
 from loopline.store.items import Prediction
-from services.inference.adapters import oip, oip_answers
-from services.inference.adapters.batching import Inferred
-from services.inference.adapters.declarations import Declarations
-from services.inference.adapters.gate import ANYBODY, Visitor
-from services.inference.adapters.messages import shape_message
+from services.inference.adapters.engine.batching import Inferred
+from services.inference.adapters.fronts.gate import ANYBODY, Visitor
+from services.inference.adapters.models.declarations import Declarations
+from services.inference.adapters.models.servable import Served
 from services.inference.adapters.pipeline_run import pipeline_response
 from services.inference.adapters.pipelines import Pipelines
+from services.inference.adapters.protocol import oip, oip_answers
+from services.inference.adapters.protocol.messages import shape_message
+from services.inference.adapters.protocol.shared_memory import SharedMemory
 from services.inference.adapters.scheduling import Job, Scheduler, await_job
-from services.inference.adapters.servable import Served
-from services.inference.adapters.shared_memory import SharedMemory
 from services.inference.domain.answers import answer, predictions
 from services.inference.domain.model import IMAGE_TASKS, PIPELINE, ModelVersion, TensorSpec
 from services.inference.domain.tensors import (

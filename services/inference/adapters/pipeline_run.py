@@ -15,10 +15,10 @@ from loopline.errors import LooplineError, Rejected
 from loopline.store.items import Shape
 from loopline.vision.geometry import Placement
 from loopline.vision.images import decode
-from services.inference.adapters.batching import Inferred
-from services.inference.adapters.messages import shape_message
+from services.inference.adapters.engine.batching import Inferred
+from services.inference.adapters.models.servable import Served
+from services.inference.adapters.protocol.messages import shape_message
 from services.inference.adapters.scheduling import Job, Scheduler, await_job
-from services.inference.adapters.servable import Served
 from services.inference.domain.admission import Exhausted
 from services.inference.domain.answers import boxes_in_images
 from services.inference.domain.crops import (

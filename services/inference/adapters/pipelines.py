@@ -16,12 +16,12 @@ from typing import Final
 
 from loopline.digests import digest_of
 from loopline.errors import LooplineError, NotFound, Rejected
-from services.inference.adapters.declarations import Declarations
+from services.inference.adapters.engine.statistics import Statistics
+from services.inference.adapters.models.declarations import Declarations
+from services.inference.adapters.models.repository import IndexEntry
+from services.inference.adapters.models.servable import Served
 from services.inference.adapters.pipeline_run import Run
-from services.inference.adapters.repository import IndexEntry
 from services.inference.adapters.scheduling import Job, Scheduler
-from services.inference.adapters.servable import Served
-from services.inference.adapters.statistics import Statistics
 from services.inference.domain.admission import Admission
 from services.inference.domain.crops import (
     PIPELINE_SIGNATURE,

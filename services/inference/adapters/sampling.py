@@ -31,7 +31,7 @@ from loopline.runtime.bus import Bus
 from loopline.store.objects import Area, ObjectStore
 from loopline.vision.geometry import Placement
 from loopline.vision.headers import read_header
-from services.inference.adapters.messages import shape_message
+from services.inference.adapters.protocol.messages import shape_message
 from services.inference.domain.answers import predictions
 from services.inference.domain.model import ModelVersion
 from services.inference.domain.tensors import Arrays

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 from loopline.errors import LooplineError, Rejected
 from loopline.vision.geometry import Placement
-from services.inference.adapters.batching import ClosedError, Inferred
-from services.inference.adapters.preprocessing import Preparation, Prepared
-from services.inference.adapters.repository import ModelRepository
-from services.inference.adapters.rollouts import SHADOW_PRIORITY, Followed, Rollouts
+from services.inference.adapters.engine.batching import ClosedError, Inferred
+from services.inference.adapters.engine.preprocessing import Preparation, Prepared
+from services.inference.adapters.engine.statistics import RequestTimes
+from services.inference.adapters.models.repository import ModelRepository
+from services.inference.adapters.models.rollouts import SHADOW_PRIORITY, Followed, Rollouts
+from services.inference.adapters.models.servable import Servable, Served
 from services.inference.adapters.sampling import Sampler
-from services.inference.adapters.servable import Servable, Served
-from services.inference.adapters.statistics import RequestTimes
 from services.inference.domain.admission import Exhausted, Limits, Retired
 from services.inference.domain.model import INPUT
 from services.inference.domain.serving import Step

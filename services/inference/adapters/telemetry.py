@@ -9,9 +9,9 @@ from typing import Final
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from services.inference.adapters.repository import ModelRepository
-from services.inference.adapters.servable import Servable
-from services.inference.adapters.statistics import LATENCY_BOUNDS_S, Figures
+from services.inference.adapters.engine.statistics import LATENCY_BOUNDS_S, Figures
+from services.inference.adapters.models.repository import ModelRepository
+from services.inference.adapters.models.servable import Servable
 
 _NS: Final = 1e-9
 _COUNTERS: Final[Mapping[str, tuple[str, Callable[[Figures], float]]]] = {

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from loopline.contracts.oip.v2 import service_pb2
-from services.inference.adapters.preprocessing import prepare
+from services.inference.adapters.engine.preprocessing import prepare
 from services.inference.domain.model import ModelVersion
 from services.inference.domain.tensors import join_raw_bytes
 from tests.bench.serving import networks

@@ -9,8 +9,8 @@ from concurrent.futures import CancelledError, Future
 import numpy as np
 import pytest
 
-from services.inference.adapters.batching import Batcher, ClosedError, Inferred
-from services.inference.adapters.statistics import Statistics
+from services.inference.adapters.engine.batching import Batcher, ClosedError, Inferred
+from services.inference.adapters.engine.statistics import Statistics
 from services.inference.domain.queueing import BatchPolicy
 from services.inference.domain.tensors import Array, Arrays, Tensors
 

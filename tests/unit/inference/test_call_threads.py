@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
-from services.inference.adapters import call_threads
-from services.inference.adapters.call_threads import CallThreads
+from services.inference.adapters.fronts import call_threads
+from services.inference.adapters.fronts.call_threads import CallThreads
 
 METHOD = "/test.Echo/Say"
 THREADS = 2

@@ -13,7 +13,7 @@ import pytest
 from loopline.contracts.oip.v2 import service_pb2
 from loopline.testing.onnx_models import commit_model, move_alias
 from loopline.testing.onnx_tensors import ONNX_TYPES, echo
-from services.inference.adapters.oip import FIELDS
+from services.inference.adapters.protocol.oip import FIELDS
 from services.inference.domain.model import TENSORS
 from services.inference.domain.tensors import DTYPES, join_raw_bytes
 from services.inference.service import Inference

@@ -8,7 +8,12 @@ import pytest
 
 from loopline.errors import Rejected
 from loopline.testing.onnx_models import colour_classifier, dense_classifier, solid
-from services.inference.adapters.engine import CPU, EngineOptions, OnnxEngine, choose_providers
+from services.inference.adapters.engine.session import (
+    CPU,
+    EngineOptions,
+    OnnxEngine,
+    choose_providers,
+)
 from services.inference.domain.model import ModelVersion
 from services.inference.domain.tensors import Array
 
@@ -82,7 +87,7 @@ def test_a_provider_that_was_asked_for_and_does_not_run_is_refused(
 def test_a_gpu_is_not_tried_where_there_is_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     available = ["TensorrtExecutionProvider", "CUDAExecutionProvider", CPU]
     monkeypatch.setattr(ort, "get_available_providers", lambda: available)
-    monkeypatch.setattr("services.inference.adapters.engine._GPU_DEVICES", ())
+    monkeypatch.setattr("services.inference.adapters.engine.session._GPU_DEVICES", ())
     assert choose_providers(()) == [CPU]
 
 

@@ -32,7 +32,7 @@ from loopline.testing.onnx_models import (
     move_alias,
     solid,
 )
-from services.inference.adapters.fronts import Fronts
+from services.inference.adapters.fronts.fronts import Fronts
 from services.inference.adapters.scheduling import Scheduler
 from services.inference.domain.admission import Limits
 from services.inference.domain.tensors import Array, Arrays, join_raw_bytes, split_raw_bytes

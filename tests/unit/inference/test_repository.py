@@ -14,8 +14,8 @@ from loopline.store.blobs import MemoryBlobs
 from loopline.store.commits import Committed
 from loopline.store.objects import Area
 from loopline.testing.onnx_models import colour_classifier, commit_model, move_alias
-from services.inference.adapters.repository import ModelRepository
-from services.inference.adapters.servable import Servable
+from services.inference.adapters.models.repository import ModelRepository
+from services.inference.adapters.models.servable import Servable
 from services.inference.domain.admission import Retired
 from services.inference.domain.model import AliasTarget, ModelVersion, VersionKey
 from services.inference.domain.residency import Budget
@@ -153,7 +153,7 @@ class FlakySource:
 async def test_an_alias_is_followed_once_the_storage_is_back(
     service: Inference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.inference.adapters.repository.RETRY_S", (0.0,))
+    monkeypatch.setattr("services.inference.adapters.models.repository.RETRY_S", (0.0,))
     source = FlakySource(failures=3)
 
     def build(model: ModelVersion, _: bytes) -> Servable:

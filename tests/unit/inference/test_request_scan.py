@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopline.contracts.oip.v2.service_pb2 import ModelInferRequest
-from services.inference.adapters.request_scan import split
+from services.inference.adapters.protocol.request_scan import split
 
 names = st.text(max_size=20)
 tensors = st.lists(st.binary(max_size=300), max_size=4)

@@ -12,7 +12,7 @@ from loopline.contracts import ArtefactRef, Rollout, catalog
 from loopline.contracts.oip.v2 import service_pb2
 from loopline.testing.memory import MemoryBus
 from loopline.testing.onnx_models import colour_classifier, commit_model, move_alias, solid
-from services.inference.adapters.rollouts import report
+from services.inference.adapters.models.rollouts import report
 from services.inference.domain.rollout import agrees, place_of
 from services.inference.service import Inference
 from tests.unit.inference.conftest import Client

@@ -31,7 +31,7 @@ from loopline.errors import Rejected
 from loopline.store.blobs import MemoryBlobs
 from loopline.testing.memory import MemoryBus, memory_service
 from loopline.testing.onnx_models import colour_classifier, commit_model, move_alias
-from services.inference.adapters import tls
+from services.inference.adapters.fronts import tls
 from services.inference.service import Inference
 from services.inference.settings import InferenceSettings
 from tests.unit.inference.certificates import Authority

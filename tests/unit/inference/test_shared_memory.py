@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from loopline.errors import NotFound, Rejected
-from services.inference.adapters.shared_memory import AlreadyRegistered, RegionUse, SharedMemory
+from services.inference.adapters.protocol.shared_memory import (
+    AlreadyRegistered,
+    RegionUse,
+    SharedMemory,
+)
 
 
 @pytest.fixture

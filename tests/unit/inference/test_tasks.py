@@ -23,7 +23,7 @@ from loopline.testing.onnx_models import (
     move_alias,
 )
 from loopline.vision import masks
-from services.inference.adapters.engine import EngineOptions, OnnxEngine
+from services.inference.adapters.engine.session import EngineOptions, OnnxEngine
 from services.inference.domain.model import TENSORS, ModelVersion
 from services.inference.domain.tensors import join_raw_bytes
 from services.inference.service import Inference

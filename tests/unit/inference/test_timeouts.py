@@ -16,7 +16,7 @@ import pytest
 
 from loopline.contracts.oip.v2 import service_pb2
 from loopline.testing.onnx_models import colour_classifier, commit_model, move_alias
-from services.inference.adapters.servable import Servable
+from services.inference.adapters.models.servable import Servable
 from services.inference.service import Inference
 from tests.unit.inference.conftest import Client
 from tests.unit.inference.test_rude_clients import until

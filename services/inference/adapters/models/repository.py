@@ -19,7 +19,7 @@ import structlog
 
 from loopline.clock import Clock
 from loopline.errors import LooplineError, NotFound, Rejected, Transient
-from services.inference.adapters.servable import Servable
+from services.inference.adapters.models.servable import Servable
 from services.inference.domain.model import CHAMPION, AliasTarget, ModelVersion, VersionKey
 from services.inference.domain.residency import Budget, Resident, to_unload
 

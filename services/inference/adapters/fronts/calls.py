@@ -16,10 +16,10 @@ from google.protobuf.message import Message
 
 from loopline import tracing
 from loopline.errors import Forbidden, LooplineError, NotFound, Rejected, Transient, Unauthenticated
-from services.inference.adapters import call_traces
 from services.inference.adapters.control_plane import NotServed
-from services.inference.adapters.gate import Gate, Visitor
-from services.inference.adapters.shared_memory import AlreadyRegistered
+from services.inference.adapters.fronts import call_traces
+from services.inference.adapters.fronts.gate import Gate, Visitor
+from services.inference.adapters.protocol.shared_memory import AlreadyRegistered
 from services.inference.domain.admission import Exhausted, Limits
 
 PUSHBACK: Final = "grpc-retry-pushback-ms"

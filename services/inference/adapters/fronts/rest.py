@@ -20,10 +20,14 @@ import uvloop
 from loopline.errors import LooplineError
 from services.inference.adapters.control_plane import ControlPlane
 from services.inference.adapters.data_plane import DataPlane
-from services.inference.adapters.gate import Gate
-from services.inference.adapters.rest_app import RestApp
-from services.inference.adapters.rest_protocol import BoundedProtocol, ConnectionBounds, sweep
-from services.inference.adapters.tls import TlsFiles
+from services.inference.adapters.fronts.gate import Gate
+from services.inference.adapters.fronts.rest_app import RestApp
+from services.inference.adapters.fronts.tls import TlsFiles
+from services.inference.adapters.protocol.rest_protocol import (
+    BoundedProtocol,
+    ConnectionBounds,
+    sweep,
+)
 from services.inference.domain.admission import Limits
 
 START_TIMEOUT_S = 10.0

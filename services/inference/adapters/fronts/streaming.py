@@ -18,10 +18,10 @@ from typing import Final, Protocol
 
 from loopline.contracts.oip.v2 import service_pb2
 from loopline.errors import LooplineError, Transient
-from services.inference.adapters import oip, oip_answers
-from services.inference.adapters.calls import Call, reason_of
 from services.inference.adapters.data_plane import DataPlane, Ticket
-from services.inference.adapters.gate import Visitor
+from services.inference.adapters.fronts.calls import Call, reason_of
+from services.inference.adapters.fronts.gate import Visitor
+from services.inference.adapters.protocol import oip, oip_answers
 from services.inference.domain.admission import Exhausted
 
 EMPTY_FINAL: Final = "triton_enable_empty_final_response"

@@ -21,13 +21,14 @@ from starlette.types import Receive, Scope, Send
 
 from loopline import tracing
 from loopline.errors import Forbidden, LooplineError, NotFound, Rejected, Transient, Unauthenticated
-from services.inference.adapters import call_traces, oip_descriptions, rest_codec
-from services.inference.adapters.calls import reason_of
 from services.inference.adapters.control_plane import ControlPlane, NotServed
 from services.inference.adapters.data_plane import DataPlane, Ticket
-from services.inference.adapters.gate import Gate, Visitor
-from services.inference.adapters.rest_codec import HEADER_LENGTH, Json, TooLarge
-from services.inference.adapters.shared_memory import AlreadyRegistered
+from services.inference.adapters.fronts import call_traces
+from services.inference.adapters.fronts.calls import reason_of
+from services.inference.adapters.fronts.gate import Gate, Visitor
+from services.inference.adapters.protocol import oip_descriptions, rest_codec
+from services.inference.adapters.protocol.rest_codec import HEADER_LENGTH, Json, TooLarge
+from services.inference.adapters.protocol.shared_memory import AlreadyRegistered
 from services.inference.domain.admission import Exhausted, Limits
 
 JSON: Final = "application/json"

@@ -14,8 +14,8 @@ from loopline.contracts import AliasMoved, FlowCommitted
 from loopline.contracts.catalog import ALIAS_MOVED, FLOW_COMMITTED
 from loopline.store.commits import CommitLog, Committed
 from loopline.store.log_reader import LogReader
-from services.inference.adapters.declarations import Declarations
-from services.inference.adapters.repository import ModelRepository
+from services.inference.adapters.models.declarations import Declarations
+from services.inference.adapters.models.repository import ModelRepository
 from services.inference.domain.model import AliasTarget, VersionKey
 from services.inference.domain.rollout import Rollout
 

@@ -15,14 +15,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from loopline.errors import LooplineError
-from services.inference.adapters.call_threads import CallThreads
-from services.inference.adapters.calls import Calls
 from services.inference.adapters.control_plane import ControlPlane
 from services.inference.adapters.data_plane import DataPlane
-from services.inference.adapters.gate import Gate
-from services.inference.adapters.oip_servicer import oip_handlers, predict_handlers
-from services.inference.adapters.streaming import StreamLimits, Streams
-from services.inference.adapters.tls import TlsFiles
+from services.inference.adapters.fronts.call_threads import CallThreads
+from services.inference.adapters.fronts.calls import Calls
+from services.inference.adapters.fronts.gate import Gate
+from services.inference.adapters.fronts.oip_servicer import oip_handlers, predict_handlers
+from services.inference.adapters.fronts.streaming import StreamLimits, Streams
+from services.inference.adapters.fronts.tls import TlsFiles
 from services.inference.domain.admission import Limits
 
 if TYPE_CHECKING:

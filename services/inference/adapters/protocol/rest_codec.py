@@ -15,7 +15,7 @@ import orjson
 from google.protobuf.message import Message
 
 from loopline.errors import Rejected
-from services.inference.adapters import oip, oip_answers
+from services.inference.adapters.protocol import oip, oip_answers
 from services.inference.domain.answers import OutputTensor
 from services.inference.domain.tensors import BYTES, DTYPES, InputTensor
 

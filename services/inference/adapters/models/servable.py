@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
-from services.inference.adapters.batching import Batcher
-from services.inference.adapters.engine import OnnxEngine
-from services.inference.adapters.statistics import Statistics
+from services.inference.adapters.engine.batching import Batcher
+from services.inference.adapters.engine.session import OnnxEngine
+from services.inference.adapters.engine.statistics import Statistics
 from services.inference.domain.admission import Admission
 from services.inference.domain.answers import outputs_of
 from services.inference.domain.model import ModelVersion, Signature, TensorSpec

@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime as ort
 
 from loopline.errors import LooplineError, Rejected
-from services.inference.adapters import engine_types
+from services.inference.adapters.engine import engine_types
 from services.inference.domain.admission import Exhausted
 from services.inference.domain.model import (
     CLASSIFICATION,

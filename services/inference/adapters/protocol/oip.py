@@ -16,8 +16,8 @@ from google.protobuf.message import DecodeError
 from loopline.contracts.oip.v2 import service_pb2
 from loopline.contracts.oip.v2.tensor_pb2 import InferParameter, InferTensorContents
 from loopline.errors import Rejected
-from services.inference.adapters import request_scan
-from services.inference.adapters.shared_memory import RegionUse
+from services.inference.adapters.protocol import request_scan
+from services.inference.adapters.protocol.shared_memory import RegionUse
 from services.inference.domain.tensors import (
     BYTES,
     DTYPES,

@@ -11,15 +11,15 @@ from loopline.clock import Clock
 from loopline.errors import LooplineError, Rejected
 from services.inference.adapters.control_plane import ControlPlane
 from services.inference.adapters.data_plane import DataPlane
-from services.inference.adapters.gate import Gate, Guard
-from services.inference.adapters.grpc_server import GrpcOptions, GrpcServer
+from services.inference.adapters.fronts.gate import Gate, Guard
+from services.inference.adapters.fronts.grpc_server import GrpcOptions, GrpcServer
+from services.inference.adapters.fronts.rest import RestOptions, RestServer
+from services.inference.adapters.fronts.streaming import StreamLimits
+from services.inference.adapters.fronts.tls import TlsFiles
+from services.inference.adapters.models.repository import ModelRepository
 from services.inference.adapters.pipelines import Pipelines
-from services.inference.adapters.repository import ModelRepository
-from services.inference.adapters.rest import RestOptions, RestServer
+from services.inference.adapters.protocol.shared_memory import SharedMemory
 from services.inference.adapters.scheduling import Scheduler
-from services.inference.adapters.shared_memory import SharedMemory
-from services.inference.adapters.streaming import StreamLimits
-from services.inference.adapters.tls import TlsFiles
 from services.inference.domain.quota import QuotaLimits, Quotas
 from services.inference.settings import InferenceSettings
 

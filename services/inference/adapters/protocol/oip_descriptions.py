@@ -8,11 +8,11 @@ from typing import Final, cast
 from loopline import __version__
 from loopline.contracts.oip.v2 import model_config_pb2 as config
 from loopline.contracts.oip.v2 import repository_pb2, service_pb2, statistics_pb2
-from services.inference.adapters.oip import MODEL_DIGEST
+from services.inference.adapters.engine.statistics import Duration, Figures
+from services.inference.adapters.models.repository import IndexEntry
+from services.inference.adapters.models.servable import Servable, Served
 from services.inference.adapters.pipelines import Pipeline
-from services.inference.adapters.repository import IndexEntry
-from services.inference.adapters.servable import Servable, Served
-from services.inference.adapters.statistics import Duration, Figures
+from services.inference.adapters.protocol.oip import MODEL_DIGEST
 from services.inference.domain.model import (
     BOXES,
     CLASS,

@@ -15,11 +15,11 @@ from loopline.contracts.oip.v2 import (
     shared_memory_pb2,
     statistics_pb2,
 )
-from services.inference.adapters import oip_descriptions
-from services.inference.adapters.calls import Call, Calls, Handler
 from services.inference.adapters.control_plane import ControlPlane, NotServed
 from services.inference.adapters.data_plane import DataPlane
-from services.inference.adapters.streaming import Streams
+from services.inference.adapters.fronts.calls import Call, Calls, Handler
+from services.inference.adapters.fronts.streaming import Streams
+from services.inference.adapters.protocol import oip_descriptions
 
 Unary = tuple[Callable[[Any, Call], Message], type[Message]]
 

@@ -19,9 +19,9 @@ from loopline.contracts import Agent, ArtefactKind, ArtefactRef, RolloutReported
 from loopline.contracts import Rollout as RolloutMessage
 from loopline.errors import LooplineError
 from loopline.runtime.bus import Bus
-from services.inference.adapters.batching import Inferred
-from services.inference.adapters.repository import ModelRepository
-from services.inference.adapters.servable import Servable
+from services.inference.adapters.engine.batching import Inferred
+from services.inference.adapters.models.repository import ModelRepository
+from services.inference.adapters.models.servable import Servable
 from services.inference.domain.model import CHAMPION, AliasTarget
 from services.inference.domain.rollout import Rollout, Tally, agrees, place_of
 

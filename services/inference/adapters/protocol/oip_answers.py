@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from loopline.contracts.oip.v2 import service_pb2
-from services.inference.adapters.oip import (
+from services.inference.adapters.protocol.oip import (
     FIELDS,
     MODEL_DIGEST,
     REGION,
@@ -22,7 +22,7 @@ from services.inference.adapters.oip import (
     RequestedOutput,
     memory_or_refuse,
 )
-from services.inference.adapters.shared_memory import RegionUse
+from services.inference.adapters.protocol.shared_memory import RegionUse
 from services.inference.domain.answers import OutputTensor, classified
 from services.inference.domain.model import ModelVersion
 from services.inference.domain.tensors import BYTES, DTYPES, Array, join_raw_bytes

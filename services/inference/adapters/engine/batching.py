@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 
 from loopline.errors import LooplineError
-from services.inference.adapters.statistics import Statistics
+from services.inference.adapters.engine.statistics import Statistics
 from services.inference.domain.queueing import BatchPolicy, Queue
 from services.inference.domain.tensors import Array, Arrays, Tensors
 

@@ -1,0 +1,1 @@
+"""onnxruntime, and how requests share its executions."""

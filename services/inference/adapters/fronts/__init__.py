@@ -1,0 +1,1 @@
+"""gRPC and REST: who comes in, and how they are answered."""

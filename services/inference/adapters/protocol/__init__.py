@@ -1,0 +1,1 @@
+"""The Open Inference Protocol: from bytes to requests, and from answers to bytes."""
