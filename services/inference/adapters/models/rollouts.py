@@ -173,9 +173,8 @@ def _count(tally: Tally, task: str, ours: Future[Inferred], theirs: Future[Infer
         if theirs.cancelled() or theirs.exception() is not None:
             tally.add("shadow_failed")
             return
-        tally.add("shadow_compared")
-        if agrees(task, ours.result().outputs, theirs.result().outputs):
-            tally.add("shadow_agreed")
+        agreed = agrees(task, ours.result().outputs, theirs.result().outputs)
+        tally.add("shadow_compared", *(["shadow_agreed"] if agreed else []))
     except (KeyError, ValueError, LooplineError):  # outputs that do not compare
         log.warning("shadow_not_comparable", exc_info=True)
         tally.add("shadow_failed")
