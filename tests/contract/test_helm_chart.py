@@ -77,9 +77,15 @@ EVERYTHING: Mapping[str, Any] = {
         "tlsSecret": "console-tls",
     },
 }
+PAGE = (DEPLOY.parent / "docs" / "kubernetes.md").read_text()
+[SHOWN] = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 CASES = pytest.mark.parametrize(
     "values",
-    [pytest.param("{}", id="default"), pytest.param(json.dumps(EVERYTHING), id="everything")],
+    [
+        pytest.param("{}", id="default"),
+        pytest.param(json.dumps(EVERYTHING), id="everything"),
+        pytest.param(json.dumps(yaml.safe_load(SHOWN)), id="as the page shows"),
+    ],
 )
 
 
