@@ -1,6 +1,8 @@
 """Pascal VOC (http://host.robots.ox.ac.uk/pascal/VOC/): an XML file for each image.
 
-    Annotations/<name>.xml   JPEGImages/<name>.jpg   ImageSets/Main/<split>.txt
+    Annotations/<name>.xml   JPEGImages/<name>.jpg   ImageSets/Main/<split>.txt   labelmap.txt
+
+`labelmap.txt` names the classes, as CVAT and Datumaro want it where they are not VOC's own twenty.
 
 Coordinates are written as CVAT, Label Studio and LabelImg write them: from 0, with every digit. VOC
 proper counts pixels from 1 and in whole numbers: say `one_based=True` to read such files. There are
@@ -28,6 +30,7 @@ from loopline.formats.labeled import (
 from loopline.store.items import Shape
 
 ANNOTATIONS, IMAGES, SETS = "Annotations", "JPEGImages", "ImageSets/Main"
+LABELS, LABELS_HEAD = "labelmap.txt", "# label:color_rgb:parts:actions"
 WHOLE_IMAGE = "whole_image"
 
 
@@ -62,6 +65,7 @@ def read(path: Path, *, one_based: bool = False) -> Iterator[LabeledImage]:
 def write(images: Iterable[LabeledImage], path: Path, classes: Sequence[str] | None = None) -> None:
     """Write a folder; annotations of other classes than `classes` are left out."""
     (path / SETS).mkdir(parents=True, exist_ok=True)
+    names: set[str] = set()
     with ExitStack() as files:
         lists: dict[str, IO[str]] = {}
         for image in images:
@@ -71,7 +75,10 @@ def write(images: Iterable[LabeledImage], path: Path, classes: Sequence[str] | N
             if image.split:
                 lists[image.split].write(image.stem + "\n")
             if image.labeled:
+                names.update(shape.class_name for shape in of_classes(image.shapes, classes))
                 _write_one(image, path, classes)
+    lines = [f"{name}:::" for name in sorted(names) if ":" not in name]  # the format's separator
+    (path / LABELS).write_text("\n".join([LABELS_HEAD, *lines, ""]), encoding="utf-8")
 
 
 def _write_one(image: LabeledImage, path: Path, classes: Sequence[str] | None) -> None:
