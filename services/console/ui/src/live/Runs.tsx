@@ -6,6 +6,7 @@ import { useCallback, useMemo, useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { get, type Schemas, send } from "../api/client";
 import { type Happening, useHappenings } from "../api/live";
+import { useMay } from "../app/session";
 import { tell } from "../app/toasts";
 import { Button, Progress, Select } from "../ui/controls";
 import { Facts, Tree } from "../ui/data";
@@ -23,7 +24,7 @@ import {
   words,
 } from "../ui/format";
 import { type Line, Plot } from "../ui/Plot";
-import { Empty, Failure, Loading } from "../ui/states";
+import { Empty, Failure, Loading, Refusal } from "../ui/states";
 import { State } from "../workflow/Card";
 import { followAgain } from "./again";
 
@@ -152,6 +153,7 @@ function RunDetail({ id, known }: { id: string; known: Run | undefined }) {
     queryKey: ["runs", "one", id],
     queryFn: () => get<Run>(`/api/runs/${encodeURIComponent(id)}`),
   });
+  const mayReadLog = useMay("operate");
   const run = found.data && known ? newer(found.data, known) : (found.data ?? known);
   if (!run) {
     return found.isError ? (
@@ -209,7 +211,7 @@ function RunDetail({ id, known }: { id: string; known: Run | undefined }) {
           <Tree value={run.parameters} />
         </details>
       )}
-      {run.log_url && <Log id={id} />}
+      {run.log_url && mayReadLog && <Log id={id} />}
     </div>
   );
 }
@@ -337,7 +339,9 @@ function Log({ id }: { id: string }) {
     queryFn: () =>
       get<Schemas["LogOut"]>(`/api/runs/${encodeURIComponent(id)}/log`, { limit: 200 }),
   });
-  if (!log.data?.lines.length) return null;
+  if (log.isError) return <Refusal error={log.error} />;
+  if (!log.data) return null;
+  if (!log.data.lines.length) return <p className="faint">No line of the log names this run.</p>;
   return (
     <details>
       <summary className="muted">Log ({log.data.lines.length})</summary>

@@ -5,6 +5,7 @@ import { Download, ExternalLink, X } from "lucide-react";
 import { useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { get, type Schemas, send, thumbnailUrl } from "../api/client";
+import { useMay } from "../app/session";
 import { tell } from "../app/toasts";
 import { followAgain } from "../live/again";
 import { Button, Chip, IconButton, Progress } from "../ui/controls";
@@ -291,6 +292,7 @@ function Neighbours({
 
 export function Run({ run }: { run: Schemas["RunOut"] }) {
   const parameters = Object.keys(run.parameters).length > 0;
+  const mayReadLog = useMay("operate");
   return (
     <section>
       <h3>Run</h3>
@@ -308,7 +310,7 @@ export function Run({ run }: { run: Schemas["RunOut"] }) {
         ]}
       />
       <div className="row wrap">
-        {run.log_url && (
+        {run.log_url && mayReadLog && (
           <Link className="button s" to={`/live?run=${encodeURIComponent(run.id)}`}>
             Log
           </Link>
