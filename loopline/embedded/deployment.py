@@ -28,6 +28,7 @@ from loopline.embedded.access_keys import AccessKeys
 from loopline.embedded.files import private_folder, write_private, write_private_json
 from loopline.embedded.identities import (
     ADMIN,
+    API,
     UPLOADS,
     Credentials,
     nats_users,
@@ -43,6 +44,8 @@ from loopline.names import validate_name
 HTTP_PORT = 8080  # inside a container every service has its own address
 GRPC_PORT = 8001
 REST_PORT = 8000
+ASKS_MODELS = ("annotate", "inference")
+"""Who asks models for predictions on demand, and who answers: they share a key."""
 
 
 def write_deployment(
@@ -89,6 +92,8 @@ def write_deployment(
             **_listening(name),
             **_access(name, keys),
         }
+        if name in ASKS_MODELS:
+            told["LOOPLINE_API_TOKEN"] = credentials[API].password
         if name in CUSTOMER_FACING:
             told["LOOPLINE_CONNECTIONS_FILE"] = f"{mounted_at}/connections.json"
         if name == "console":
@@ -125,6 +130,8 @@ def _listening(name: str) -> dict[str, str]:
             "LOOPLINE_GRPC_PORT": str(GRPC_PORT),
             "LOOPLINE_REST_PORT": str(REST_PORT),
         }
+    if name == "annotate":
+        told["LOOPLINE_INFERENCE_GRPC"] = f"inference:{GRPC_PORT}"
     if name == "console":
         told["LOOPLINE_LINEAGE_URL"] = f"http://lineage:{HTTP_PORT}"
         told["LOOPLINE_ANNOTATE_URL"] = f"http://annotate:{HTTP_PORT}"

@@ -232,6 +232,35 @@ def test_services_find_the_pods_they_are_for(values: str) -> None:
     url = told(pods(values)["loopline-console"])
     for name in ("annotate", "lineage"):
         assert url[f"LOOPLINE_{name.upper()}_URL"] == f"http://loopline-{name}:8080"
+    assert told(pods(values)["loopline-annotate"])["LOOPLINE_INFERENCE_GRPC"] == (
+        "loopline-inference:8001"
+    )
+
+
+@CASES
+def test_who_asks_another_service_is_let_out_and_in(values: str) -> None:
+    policies = of_kind(values, "NetworkPolicy")
+
+    def let(asking: str, asked: str, port: int) -> bool:
+        out = policies[f"loopline-{asking}"]["spec"]["egress"]
+        come = policies[f"loopline-{asked}"]["spec"]["ingress"]
+        return any(_lets(rule, "to", asked, port) for rule in out) and any(
+            _lets(rule, "from", asking, port) for rule in come
+        )
+
+    assert let("console", "annotate", 8080)
+    assert let("console", "lineage", 8080)
+    assert let("annotate", "inference", 8001)
+    assert not let("trainer", "annotate", 8080)
+
+
+def _lets(rule: Document, direction: str, service: str, port: int) -> bool:
+    chosen = [
+        peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+        for peer in rule.get(direction, ())
+        if "podSelector" in peer
+    ]
+    return service in chosen and port in [each["port"] for each in rule["ports"]]
 
 
 @CASES

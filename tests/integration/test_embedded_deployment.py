@@ -15,7 +15,11 @@ import httpx
 import nats
 import pytest
 import yaml
+from pydantic import SecretStr
 
+from loopline.access.callers import local_caller
+from loopline.access.guard import AccessGuard
+from loopline.clock import SystemClock
 from loopline.contracts.catalog import SERVICES, Stream
 from loopline.embedded import ports
 from loopline.embedded.administer import AdminSettings, administer
@@ -24,7 +28,9 @@ from loopline.embedded.command import Command
 from loopline.embedded.deployment import write_deployment
 from loopline.embedded.nats import greeting
 from loopline.embedded.objects import weed
+from loopline.store.commits import CommitLog
 from loopline.store.connections import find_connection
+from loopline.testing.memory import MemoryLog
 from loopline.testing.servers import ServerProcess
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -169,6 +175,21 @@ def test_every_service_is_in_compose_with_its_own_file() -> None:
         assert services[name]["env_file"] == f"./generated/{name}.env"
         assert services[name]["build"]["args"] == {"SERVICE": name}
         assert services[name]["restart"] == "unless-stopped"
+
+
+def test_annotate_may_ask_models_and_nobody_else_has_its_key(generated: Path) -> None:
+    address = told(generated, "annotate")["LOOPLINE_INFERENCE_GRPC"]
+    assert address.partition(":")[0] in compose()["services"]
+    assert address.partition(":")[2] == told(generated, "inference")["LOOPLINE_GRPC_PORT"]
+    key = told(generated, "annotate")["LOOPLINE_API_TOKEN"]
+    asked = told(generated, "inference")
+    log = CommitLog(MemoryLog(), "default", source="test", clock=SystemClock())
+    guard = AccessGuard(
+        log, asked["LOOPLINE_ACCESS_KEYS"], SecretStr(asked["LOOPLINE_API_TOKEN"]), SystemClock()
+    )
+    assert guard.caller(f"Bearer {key}") == local_caller()
+    others = set(SERVICES) - {"annotate", "inference"}
+    assert not [name for name in others if "LOOPLINE_API_TOKEN" in told(generated, name)]
 
 
 def test_only_loopback_is_published() -> None:
