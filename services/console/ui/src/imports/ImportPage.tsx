@@ -11,7 +11,7 @@ import { tell } from "../app/toasts";
 import { Drops } from "../datasets/Drops";
 import { Button, Field, Progress, Segmented, Select } from "../ui/controls";
 import { ago, bytes, number, plural, words } from "../ui/format";
-import { Empty, Loading, Refusal } from "../ui/states";
+import { Empty, Failure, Loading, Refusal } from "../ui/states";
 import { State } from "../workflow/Card";
 import { type Chosen, chosenOf, filesOf, labelsIn, type Sent, upload } from "./upload";
 
@@ -212,6 +212,14 @@ function FromBucket() {
   const connection = form.connection || names[0] || "";
   const set = (changes: Partial<typeof form>): void => setForm({ ...form, ...changes });
   if (connections.isPending) return <Loading what="Asking for the connections…" />;
+  if (connections.isError)
+    return (
+      <Failure
+        what="The connections cannot be shown"
+        error={connections.error}
+        retry={() => void connections.refetch()}
+      />
+    );
   if (!names.length) {
     return (
       <Empty title="No connection to a customer's storage">
@@ -328,7 +336,15 @@ function Imports({ open, onOpen }: { open: Run | null; onOpen: (run: Run | null)
       <header>
         <h2>Imports</h2>
       </header>
-      {runs.length === 0 && (
+      {imports.isError && (
+        <Failure
+          what="The imports cannot be shown"
+          error={imports.error}
+          retry={() => void imports.refetch()}
+        />
+      )}
+      {imports.isPending && <Loading what="Reading the imports…" />}
+      {imports.isSuccess && runs.length === 0 && (
         <p className="panel-body muted">
           None yet. An import reads, checks and stores images, and makes a dataset's next version.
         </p>

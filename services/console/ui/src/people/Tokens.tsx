@@ -29,7 +29,14 @@ export function Tokens() {
       refresh();
     },
   });
-  if (tokens.isError) return <Failure what="The tokens cannot be shown" error={tokens.error} />;
+  if (tokens.isError)
+    return (
+      <Failure
+        what="The tokens cannot be shown"
+        error={tokens.error}
+        retry={() => void tokens.refetch()}
+      />
+    );
   if (!tokens.data) return <Loading what="Reading the tokens…" />;
   return (
     <div className="stack" style={{ gap: 12 }}>

@@ -48,7 +48,14 @@ export function Users() {
     onSuccess: setLink,
     onError: (error) => tell(error.message, "bad"),
   });
-  if (users.isError) return <Failure what="The users cannot be shown" error={users.error} />;
+  if (users.isError)
+    return (
+      <Failure
+        what="The users cannot be shown"
+        error={users.error}
+        retry={() => void users.refetch()}
+      />
+    );
   if (!users.data) return <Loading what="Reading the users…" />;
   return (
     <div className="stack" style={{ gap: 12 }}>
