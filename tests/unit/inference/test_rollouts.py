@@ -10,13 +10,17 @@ import pytest
 
 from loopline.contracts import ArtefactRef, Rollout, catalog
 from loopline.contracts.oip.v2 import service_pb2
+from loopline.errors import Transient
 from loopline.testing.memory import MemoryBus
 from loopline.testing.onnx_models import colour_classifier, commit_model, move_alias, solid
 from services.inference.adapters.models.rollouts import report
+from services.inference.adapters.models.servable import Servable
+from services.inference.domain.model import ModelVersion, VersionKey
 from services.inference.domain.rollout import agrees, place_of
 from services.inference.service import Inference
 from tests.unit.inference.conftest import Client
 
+V2 = VersionKey("colours", 2)
 CLASSES = ("red", "green", "blue")
 SWAPPED = ("green", "red", "blue")
 
@@ -95,6 +99,69 @@ async def test_a_canary_that_cannot_be_loaded_gets_nothing(
     await move_alias(service.log, first.ref, rollout=Rollout(candidate=broken.ref, canary=1.0))
     await service.aliases.catch_up()
     assert await versions(client, [request()]) == ["1"]
+
+
+async def test_a_canary_that_made_room_comes_back_and_keeps_nobody_waiting(
+    client: Client, service: Inference
+) -> None:
+    """The budget of these tests is two models."""
+    await two_versions(service, canary=1.0)
+    await commit_model(service.log, service.objects, colour_classifier(), name="others")
+    assert await versions(client, [request(version="1")]) == ["1"]
+    other = request(version="1")
+    other.model_name = "others"
+    await client.infer(other)
+    assert [s.model.key.model for s in service.repository.loaded()] == ["colours", "others"]
+    assert await versions(client, [request()]) == ["1"]
+    (followed,) = service.rollouts.active()
+    assert followed.tally.figures() == {"canary_missed": 1}
+    await until(lambda: V2 in {s.model.key for s in service.repository.loaded()})
+    assert await versions(client, [request()]) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("canary", "shadow"), [pytest.param(1, 0, id="canary"), pytest.param(0, 1, id="shadow")]
+)
+async def test_a_second_version_that_could_not_be_read_is_read_later(
+    client: Client,
+    service: Inference,
+    monkeypatch: pytest.MonkeyPatch,
+    canary: float,
+    shadow: float,
+) -> None:
+    onnx = service.repository._source.onnx
+    with monkeypatch.context() as patch:
+
+        async def away(model: ModelVersion) -> bytes:
+            if model.key == V2:
+                raise Transient("the storage does not answer")
+            return await onnx(model)
+
+        patch.setattr(service.repository._source, "onnx", away)
+        await two_versions(service, canary, shadow)
+    assert V2 not in {s.model.key for s in service.repository.loaded()}
+    assert await versions(client, [request()]) == ["1"]
+    await until(lambda: V2 in {s.model.key for s in service.repository.loaded()})
+
+
+async def test_a_second_version_that_is_missed_is_asked_for_once_in_a_while(
+    client: Client, service: Inference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await commit_model(service.log, service.objects, colour_classifier())
+    broken = await commit_model(service.log, service.objects, b"no ONNX")
+    await move_alias(service.log, first.ref, rollout=Rollout(candidate=broken.ref, canary=1.0))
+    await service.aliases.catch_up()
+    loads: list[VersionKey] = []
+    load = service.repository.load
+
+    async def counted(key: VersionKey, digest: str = "") -> Servable:
+        loads.append(key)
+        return await load(key, digest)
+
+    monkeypatch.setattr(service.repository, "load", counted)
+    assert await versions(client, [request() for _ in range(20)]) == ["1"] * 20
+    await until(lambda: bool(loads))
+    assert loads == [V2]
 
 
 @pytest.mark.parametrize(

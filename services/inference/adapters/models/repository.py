@@ -35,6 +35,7 @@ FAILURES_KEPT: Final = 256
 FAILURE_KEPT_S: Final = (
     2.0  # a client that insists on a version that cannot load costs one attempt per this
 )
+RECALL_S: Final = 10.0  # between attempts to have a rollout's version back
 
 log = structlog.get_logger()
 
@@ -91,6 +92,7 @@ class ModelRepository:
         self._following: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._loading: dict[VersionKey, asyncio.Task[Servable]] = {}
         self._failures: OrderedDict[VersionKey, tuple[float, LooplineError]] = OrderedDict()
+        self._recalled: dict[VersionKey, float] = {}  # until when it is not loaded once more
         self._held: set[str] = set()  # models a client unloaded: refused until loaded or moved
 
     async def follow(self, target: AliasTarget) -> None:
@@ -209,6 +211,21 @@ class ModelRepository:
                 self._loaded.move_to_end(key)
             return servable
 
+    def recall(self, key: VersionKey) -> None:
+        """Load a version again that made room or could not be read; never holds who asks up.
+
+        At most every `RECALL_S`: where the budget is too small, each load pushes another one out.
+        """
+        now_s = self._clock.monotonic_s()
+        with self._lock:
+            self._recalled = {
+                k: until_s for k, until_s in self._recalled.items() if now_s < until_s
+            }
+            if key in self._recalled or key.model in self._held:
+                return
+            self._recalled[key] = now_s + RECALL_S
+        asyncio.run_coroutine_threadsafe(self._load_beside(key), self._loop)
+
     def loaded(self) -> list[Servable]:
         """Return what is loaded, by name and version."""
         with self._lock:
@@ -286,10 +303,13 @@ class ModelRepository:
         """Load a rollout's version; the target serves without it where that fails."""
         if target.rollout is None:
             return
+        await self._load_beside(target.rollout.key, target.rollout.digest)
+
+    async def _load_beside(self, key: VersionKey, digest: str = "") -> None:
         try:
-            await self.load(target.rollout.key, target.rollout.digest)
+            await self.load(key, digest)
         except LooplineError as error:
-            log.warning("rollout_not_loaded", version=str(target.rollout.key), reason=error.message)
+            log.warning("rollout_not_loaded", version=str(key), reason=error.message)
 
     async def _load(self, key: VersionKey) -> Servable:
         try:

@@ -1,7 +1,8 @@
 """Canary and shadow: a share of the requests goes to a second version, or a copy of them does.
 
 Nothing here may slow or change an answer of the version that answers: a copy is dropped, and
-counted, where the second version is not loaded or has enough to do.
+counted, where the second version is not loaded or has enough to do. One that is not loaded, because
+it made room for another or could not be read, is loaded again beside the requests.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ class Rollouts:
         if place >= rollout.canary:
             return version
         if self._repository.resident(rollout.key) is None:
+            self._repository.recall(rollout.key)
             followed.tally.add("canary_missed")
             return version
         followed.tally.add("canary")
@@ -98,6 +100,8 @@ class Rollouts:
         if rollout.shadow <= 0 or self._random.random() >= rollout.shadow:
             return None
         servable = self._repository.resident(rollout.key)
+        if servable is None:
+            self._repository.recall(rollout.key)
         if servable is None or _is_busy(servable):
             followed.tally.add("shadow_dropped")
             return None
