@@ -12,7 +12,15 @@ import httpx
 import numpy as np
 import pytest
 
-from loopline.contracts import ArtefactKind, ArtefactRef, Commit, FlowCommitted, Run, catalog
+from loopline.contracts import (
+    ArtefactKind,
+    ArtefactRef,
+    Commit,
+    FlowCommitted,
+    Rollout,
+    Run,
+    catalog,
+)
 from loopline.contracts.inference.v1 import predict_pb2
 from loopline.contracts.oip.v2 import (
     model_config_pb2,
@@ -33,6 +41,7 @@ from loopline.testing.onnx_models import (
 from services.inference.domain.crops import surest, window
 from services.inference.domain.tensors import join_raw_bytes
 from services.inference.service import Inference
+from services.inference.settings import InferenceSettings
 from tests.unit.inference.conftest import Client
 
 SIDE_PX = 16
@@ -83,6 +92,11 @@ async def serve(service: Inference, name: str, onnx: bytes, task: str, side_px: 
     await move_alias(service.log, model.ref)
     await service.aliases.catch_up()
     return model.ref
+
+
+@pytest.fixture
+def settings(settings: InferenceSettings) -> InferenceSettings:
+    return settings.model_copy(update={"models_max": 4})  # a second version beside both steps
 
 
 @pytest.fixture
@@ -196,6 +210,77 @@ async def test_a_moved_alias_answers_the_next_request(
     assert after.parameters["classifier_digest"].string_param == second.digest
     digests = {answer.parameters["model_digest"].string_param for answer in (before, after)}
     assert len(digests) == 2
+
+
+def keyed(key: str, *files: bytes) -> service_pb2.ModelInferRequest:
+    """Return a request to the pipeline of a customer."""
+    asked = request(*files)
+    asked.parameters["sticky_key"].string_param = key
+    return asked
+
+
+async def test_a_key_keeps_its_version_of_the_classifier_through_all_groups_of_cuts(
+    service: Inference,
+    client: Client,
+    steps: dict[str, ArtefactRef],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A canary that reads red as green: one answer of both versions would show both classes."""
+    monkeypatch.setattr("services.inference.adapters.pipeline_run.CROPS_AT_ONCE", 2)
+    onnx = colour_classifier(8, sharpness=-0.1)  # what there is least of
+    other = await commit_model(service.log, service.objects, onnx, name="colours")
+    canary = Rollout(candidate=other.ref, canary=0.5)
+    await move_alias(service.log, steps["classifier"], rollout=canary)
+    await service.aliases.catch_up()
+    scenes = [scene("red", "green", "blue")] * 3  # nine cuts: five groups
+    keys = [f"customer-{number}" for number in range(24)]
+
+    async def answered(key: str) -> tuple[str, list[bool]]:
+        answer = await client.infer(keyed(key, *scenes))
+        found = tensors(answer)
+        right = (found["class"] == found["label_names"]).ravel().tolist()
+        return answer.parameters["classifier_digest"].string_param, right
+
+    once = dict(zip(keys, await asyncio.gather(*map(answered, keys)), strict=True))
+    for digest, right in once.values():
+        assert right == [digest == steps["classifier"].digest] * 9
+    assert {digest for digest, _ in once.values()} == {
+        steps["classifier"].digest, other.ref.digest
+    }  # fmt: skip
+    again = dict(zip(keys, await asyncio.gather(*map(answered, keys)), strict=True))
+    assert again == once
+    (followed,) = service.rollouts.active()
+    canaries = sum(digest == other.ref.digest for digest, _ in once.values())
+    assert followed.tally.figures() == {"canary": 2 * canaries}, "a request counts once"
+    alone = request(scene("red"))
+    alone.model_name = "colours"
+    for key in keys:
+        alone.parameters["sticky_key"].string_param = key
+        direct = (await client.infer(alone)).parameters["model_digest"].string_param
+        assert direct == once[key][0], "who asks the classifier itself gets the same version"
+
+
+async def test_without_a_key_all_cuts_of_a_request_are_still_answered_by_one_version(
+    service: Inference,
+    client: Client,
+    steps: dict[str, ArtefactRef],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.inference.adapters.pipeline_run.CROPS_AT_ONCE", 2)
+    onnx = colour_classifier(8, sharpness=-0.1)
+    other = await commit_model(service.log, service.objects, onnx, name="colours")
+    await move_alias(
+        service.log, steps["classifier"], rollout=Rollout(candidate=other.ref, canary=0.5)
+    )
+    await service.aliases.catch_up()
+    asked = [request(*[scene("red", "green", "blue")] * 3) for _ in range(24)]
+    seen = set()
+    for answer in await asyncio.gather(*map(client.infer, asked)):
+        found = tensors(answer)
+        right = set((found["class"] == found["label_names"]).ravel().tolist())
+        assert len(right) == 1
+        seen |= right
+    assert seen == {True, False}
 
 
 async def test_it_is_told_of_like_a_model(client: Client, steps: dict[str, ArtefactRef]) -> None:
