@@ -78,7 +78,11 @@ function Dataset({ name, versions }: { name: string; versions: readonly Version[
       {tab === "images" && <Items key={version.version} version={version} colourOf={colourOf} />}
       {tab === "versions" && <Versions versions={versions} current={version} />}
       {tab === "diff" && <Diff versions={versions} current={version} colourOf={colourOf} />}
-      {tab === "drops" && <Drops version={version} />}
+      {tab === "drops" && (
+        <div className="page-body">
+          <Drops version={version} />
+        </div>
+      )}
     </>
   );
 }

@@ -44,7 +44,7 @@ export function Drops({ version }: { version: { name: string; version: number } 
     );
   }
   return (
-    <div className="page-body stack">
+    <div className="stack">
       <Segmented
         label="Reason"
         value={reason}

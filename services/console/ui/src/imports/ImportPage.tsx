@@ -46,7 +46,7 @@ export default function ImportPage() {
           <Imports open={open} onOpen={setOpen} />
         </div>
         {open?.artefact && (
-          <section style={{ marginTop: 24 }}>
+          <section className="stack" style={{ marginTop: 24 }}>
             <h2>Left out of {open.artefact.label}</h2>
             <Drops key={open.id} version={open.artefact} />
           </section>

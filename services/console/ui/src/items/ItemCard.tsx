@@ -203,7 +203,9 @@ function ShapeList({
               <span className="faint num">{percent(shape.confidence, 0)}</span>
             )}
             {shape.source && (
-              <Chip title={shape.source}>{words(shape.source.replace(/^(model):.*/, "$1"))}</Chip>
+              <Chip title={shape.source}>
+                {words(shape.source.replace(/^(model|import):.*/, "$1"))}
+              </Chip>
             )}
           </li>
         ))}

@@ -56,7 +56,7 @@ export function KeysDialog({
                 <button
                   type="button"
                   className={changes[id] ? "key changed" : "key"}
-                  aria-label={`${label}: ${asking === id ? "press a key" : keyOf(id, changes)}`}
+                  aria-label={`${label}: ${asking === id ? "press a key" : spoken(keyOf(id, changes))}`}
                   onClick={() => setAsking(asking === id ? null : id)}
                   onBlur={() => setAsking(null)}
                   onKeyDown={(event) => {

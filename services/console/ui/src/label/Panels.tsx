@@ -2,7 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { Check, Eye, EyeOff, Lock, LockOpen, Trash2, X } from "lucide-react";
-import { type CSSProperties, useEffect, useRef, useState } from "react";
+import { type CSSProperties, type PointerEvent, useEffect, useRef, useState } from "react";
 import { Button, IconButton, Select } from "../ui/controls";
 import { percent } from "../ui/format";
 import { readCutters } from "./api";
@@ -10,6 +10,9 @@ import { BRUSH_MAX, BRUSH_MIN, type Editor, type EditorState, USUAL_LIGHT } from
 import { CLASS_KEYS } from "./keymap";
 import type { LabelShape } from "./model";
 import type { Work } from "./work";
+
+/** After a slider was dragged, keys are the image's again: Tab, arrows and Enter too. */
+const giveBack = (event: PointerEvent<HTMLInputElement>): void => event.currentTarget.blur();
 
 export type ColourOf = (className: string) => string;
 const tint = (colour: string): CSSProperties => ({ "--class-colour": colour }) as CSSProperties;
@@ -95,6 +98,7 @@ export function Predictions({ editor, state }: { editor: Editor; state: EditorSt
           step={0.01}
           value={state.threshold}
           onChange={(event) => editor.setThreshold(Number(event.target.value))}
+          onPointerUp={giveBack}
         />
         <output>≥ {Math.round(100 * state.threshold)}%</output>
       </label>
@@ -333,6 +337,7 @@ export function LightAndBrush({ editor, state }: { editor: Editor; state: Editor
         step={0.05}
         value={value}
         onChange={(event) => set(Number(event.target.value))}
+        onPointerUp={giveBack}
       />
       <output>{Math.round(100 * value)}%</output>
     </label>
@@ -356,6 +361,7 @@ export function LightAndBrush({ editor, state }: { editor: Editor; state: Editor
             max={BRUSH_MAX / 4}
             value={state.brush}
             onChange={(event) => editor.set({ brush: Number(event.target.value) })}
+            onPointerUp={giveBack}
           />
           <output>{state.brush} px</output>
         </label>
