@@ -173,26 +173,32 @@ class ModelVerbs:
             Transient: It cannot be asked now.
         """
         ref = (await self.get(version)).ref
-        recorded = list((await self._recorded(ref.name)).values())[-images:]
+        recorded = list((await self._recorded(ref)).values())[-images:]
         if not recorded:
             raise NotFound(f"no requests to {ref.name!r} are recorded: set LOOPLINE_SAMPLE_SHARE")
         agreed = failed = 0
         for start in range(0, len(recorded), REPLAY_AT_ONCE):
             some = recorded[start : start + REPLAY_AT_ONCE]
             files = await self._session.objects.get_many(Area.ASSETS, [one.asset for one in some])
-            answer = await self.predict(f"{ref.name}@v{ref.version}", files)
+            # What a trial says is no answer of production: the next trial must not meet it.
+            answer = await self.predict(f"{ref.name}@v{ref.version}", files, recorded=False)
             for one, said in zip(some, answer.predictions, strict=True):
                 failed += bool(said.error)
                 agreed += not said.error and agrees(one, said)
         return Replayed(show_ref(ref), len(recorded) - failed, agreed, failed)
 
-    async def _recorded(self, model: str) -> dict[str, SampledImage]:
-        """Return the recorded images of a model, the newest last."""
-        subject = catalog.REQUESTS_SAMPLED.subject(self._session.settings.workspace, model=model)
+    async def _recorded(self, version: ArtefactRef) -> dict[str, SampledImage]:
+        """Return the images that other versions of its model were asked about, the newest last.
+
+        What it answered itself, as a canary, would only agree with it.
+        """
+        workspace = self._session.settings.workspace
+        subject = catalog.REQUESTS_SAMPLED.subject(workspace, model=version.name)
         events = JetStreamLog(self._session.nats, Stream.EVENTS)
         found: dict[str, SampledImage] = {}
         async for record in events.read([subject]):
-            for image in RequestsSampled.FromString(record.data).images:
+            event = RequestsSampled.FromString(record.data)
+            for image in event.images if event.model.digest != version.digest else ():
                 found.pop(image.asset, None)
                 found[image.asset] = image
         return found
@@ -212,12 +218,15 @@ class ModelVerbs:
         known = ", ".join(entry.name for entry in found.message.files)
         raise NotFound(f"{version} has no file {file!r}; it has {known}", file=file)
 
-    async def predict(self, model: str, images: Sequence[bytes]) -> predict_pb2.PredictResponse:
+    async def predict(
+        self, model: str, images: Sequence[bytes], *, recorded: bool = True
+    ) -> predict_pb2.PredictResponse:
         """Ask a served model about encoded images (JPEG, PNG, WebP).
 
         Args:
             model: "catalogue" for its champion, or "catalogue@v2".
             images: The encoded images; a bad one gets an `error` of its own in the answer.
+            recorded: Whether the server may record it as a request of production.
 
         Raises:
             Rejected: The model is not known, or the request is too large.
@@ -225,7 +234,10 @@ class ModelVerbs:
         """
         ref, alias = parse_ref(model, ArtefactKind.ARTEFACT_KIND_MODEL)
         request = predict_pb2.PredictRequest(
-            model=ref.name, version=alias or str(ref.version or ""), images=images
+            model=ref.name,
+            version=alias or str(ref.version or ""),
+            images=images,
+            unrecorded=not recorded,
         )
         return await inference.predict(self._session.settings, request)
 

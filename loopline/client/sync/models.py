@@ -94,15 +94,18 @@ class ModelVerbs:
         """Write a file of a model version ("model.onnx") to `path`; return its size in bytes."""
         return self._portal.call(self._client.download(version, file, path))
 
-    def predict(self, model: str, images: Sequence[bytes]) -> predict_pb2.PredictResponse:
+    def predict(
+        self, model: str, images: Sequence[bytes], *, recorded: bool = True
+    ) -> predict_pb2.PredictResponse:
         """Ask a served model about encoded images (JPEG, PNG, WebP).
 
         Args:
             model: "catalogue" for its champion, or "catalogue@v2".
             images: The encoded images; a bad one gets an `error` of its own in the answer.
+            recorded: Whether the server may record it as a request of production.
 
         Raises:
             Rejected: The model is not known, or the request is too large.
             Transient: The server cannot be reached or is busy.
         """
-        return self._portal.call(self._client.predict(model, images))
+        return self._portal.call(self._client.predict(model, images, recorded=recorded))

@@ -201,12 +201,14 @@ class DataPlane:
         limit = self._scheduler.limits.batch_images
         if not 0 < len(files) <= limit:
             raise Rejected(f"the request has {len(files)} images: 1 to {limit} go into one")
-        payload = partial(_encoded, files)
+        payload, recorded = partial(_encoded, files), not request.unrecorded
         pipeline = self._pipelines.find(request.model, request.version)
         if pipeline is not None:
-            job = self._pipelines.start(pipeline, payload, tolerant=True)
+            job = self._pipelines.start(pipeline, payload, tolerant=True, recorded=recorded)
         else:
-            job = self._scheduler.start(request.model, request.version, payload, tolerant=True)
+            job = self._scheduler.start(
+                request.model, request.version, payload, tolerant=True, recorded=recorded
+            )
         inferred = await_job(job, job.longest_s(timeout_s))
         started_ns = time.perf_counter_ns()
         response = _response(request, job, inferred)

@@ -67,7 +67,10 @@ class Run:
         files: Sequence[bytes],
         key: str,
         now_ms: Callable[[], int],
+        *,
+        recorded: bool = True,
     ) -> None:
+        self._recorded = recorded
         self._now_ms = now_ms
         self._scheduler = scheduler
         self._pipeline = pipeline
@@ -145,7 +148,7 @@ class Run:
     ) -> tuple[Job, Inferred]:
         asked = self._scheduler.start(
             step.model, version, payload, tolerant=tolerant, priority=self._job.priority,
-            key=self._key,
+            key=self._key, recorded=self._recorded,
         )  # fmt: skip
         # Who gives up on the pipeline gives up on the step that runs.
         self._job.future.add_done_callback(partial(_follow, asked))

@@ -148,6 +148,7 @@ class Pipelines:
         key: str = "",
         *,
         tolerant: bool = False,
+        recorded: bool = True,
     ) -> Job:
         """Start a request; as `Scheduler.start`.
 
@@ -166,7 +167,9 @@ class Pipelines:
             raise
         job = Job(pipeline, payload.count, tolerant, started_ns, priority=priority)
         job.future.add_done_callback(lambda _: pipeline.admission.leave(payload.count))
-        run = Run(self._scheduler, pipeline, job, payload.files, key, self._now_ms)
+        run = Run(
+            self._scheduler, pipeline, job, payload.files, key, self._now_ms, recorded=recorded
+        )
         try:
             self._threads.submit(run.finish)
         except RuntimeError:  # it was closed

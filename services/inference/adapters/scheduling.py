@@ -118,6 +118,7 @@ class Scheduler:
         priority: int = 0,
         here: bool = False,
         key: str = "",
+        recorded: bool = True,
     ) -> Job:
         """Start a request. Blocks while its model version loads: never call it on the event loop.
 
@@ -129,6 +130,7 @@ class Scheduler:
             priority: See `queueing.DEFAULT_PRIORITY`.
             here: Whether the caller may be held up, so that it may run the request itself.
             key: Requests of one key get one version while another one is rolled out.
+            recorded: Whether it may be recorded.
 
         Raises:
             NotFound: There is no such model or version.
@@ -145,7 +147,8 @@ class Scheduler:
             try:
                 job = Job(servable, 0, tolerant, started_ns, priority=priority, here=here)
                 payload = payload_for(servable)
-                self._record(job, payload)
+                if recorded:
+                    self._record(job, payload)
                 if followed is None or servable.model.key == followed.rollout.key:
                     return self._start(servable, job, payload)
                 return self._start_both(followed, servable, job, payload)

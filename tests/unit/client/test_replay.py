@@ -10,7 +10,7 @@ import pytest
 from loopline.client import models
 from loopline.client.models import ModelVerbs
 from loopline.client.replay import Replayed, agrees
-from loopline.contracts import RequestsSampled, SampledImage, Shape
+from loopline.contracts import ArtefactRef, RequestsSampled, SampledImage, Shape
 from loopline.contracts.catalog import Stream
 from loopline.contracts.inference.v1.predict_pb2 import ImagePrediction, PredictResponse
 from loopline.errors import NotFound
@@ -70,14 +70,21 @@ async def test_recorded_images_are_asked_again_each_once(monkeypatch: pytest.Mon
         SampledImage(asset=asset, scores=[1, 0], shapes=[shape("red" if n % 2 else "blue", 1)])
         for n, asset in enumerate(assets)
     ]
-    event = RequestsSampled(images=[*images, images[0]])
-    monkeypatch.setattr(Events, "records", (Record("s", 1, event.SerializeToString()),))
+    champion = ArtefactRef(name="colours", version=2, digest="c" * 64)
+    own = [SampledImage(asset=asset, scores=[1, 0], shapes=[shape("red", 1)]) for asset in assets]
+    events = (
+        RequestsSampled(model=champion, images=[*images, images[0]]),
+        RequestsSampled(model=model.ref, images=own),  # as a canary: it agrees with itself
+    )
+    records = tuple(Record("s", n, event.SerializeToString()) for n, event in enumerate(events, 1))
+    monkeypatch.setattr(Events, "records", records)
     monkeypatch.setattr(models, "JetStreamLog", Events)
     settings = SimpleNamespace(workspace="default")
     verbs = ModelVerbs(SimpleNamespace(log=log, objects=objects, settings=settings, nats=None))  # type: ignore[arg-type]
     asked: list[str] = []
 
-    async def predict(name: str, files: list[bytes]) -> PredictResponse:
+    async def predict(name: str, files: list[bytes], *, recorded: bool) -> PredictResponse:
+        assert not recorded
         asked.append(name)
         answers = [
             ImagePrediction(class_name="red", error="bad" if f == b"\5" else "") for f in files

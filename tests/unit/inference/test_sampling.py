@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from loopline.contracts import catalog
+from loopline.contracts.inference.v1 import predict_pb2
 from loopline.contracts.oip.v2 import service_pb2
 from loopline.digests import sha256_hex
 from loopline.store.objects import Area
@@ -71,6 +72,20 @@ async def test_pixels_are_not_recorded(client: Client, service: Inference, bus: 
     await client.infer(request)
     await service.sampler.flush()
     assert bus.sent(catalog.REQUESTS_SAMPLED) == []
+
+
+async def test_what_asks_not_to_be_recorded_is_not(
+    client: Client, service: Inference, bus: MemoryBus
+) -> None:
+    await deploy(service)
+    for unrecorded in (True, False):
+        asked = predict_pb2.PredictRequest(
+            model="colours", images=[picture(unrecorded)], unrecorded=unrecorded
+        )
+        assert (await client.predict(asked)).predictions[0].class_name == "red"
+    await service.sampler.flush()
+    (event,) = bus.sent(catalog.REQUESTS_SAMPLED)
+    assert [image.asset for image in event.images] == [sha256_hex(picture(False))]
 
 
 async def test_what_is_too_much_is_dropped_and_counted(

@@ -26,7 +26,7 @@ from loopline.contracts.dataset.v1 import annotation_pb2 as loopline_dot_contrac
 from loopline.contracts.lineage.v1 import lineage_pb2 as loopline_dot_contracts_dot_lineage_dot_v1_dot_lineage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-loopline/contracts/inference/v1/predict.proto\x12\x1floopline.contracts.inference.v1\x1a.loopline/contracts/dataset/v1/annotation.proto\x1a+loopline/contracts/lineage/v1/lineage.proto\"L\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06images\x18\x03 \x03(\x0c\x12\n\n\x02id\x18\x04 \x01(\t\"/\n\nClassScore\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\"\x86\x02\n\x0fImagePrediction\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x34\n\x06shapes\x18\x02 \x03(\x0b\x32$.loopline.contracts.dataset.v1.Shape\x12\x12\n\nclass_name\x18\x03 \x01(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x02\x12;\n\x06scores\x18\x05 \x03(\x0b\x32+.loopline.contracts.inference.v1.ClassScore\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12:\n\x05\x63rops\x18\x07 \x03(\x0b\x32+.loopline.contracts.inference.v1.ClassScore\"\xda\x01\n\x0fPredictResponse\x12\x39\n\x05model\x18\x01 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x45\n\x0bpredictions\x18\x02 \x03(\x0b\x32\x30.loopline.contracts.inference.v1.ImagePrediction\x12\n\n\x02id\x18\x03 \x01(\t\x12\x39\n\x05steps\x18\x04 \x03(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef2\x80\x01\n\x0ePredictService\x12n\n\x07Predict\x12/.loopline.contracts.inference.v1.PredictRequest\x1a\x30.loopline.contracts.inference.v1.PredictResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-loopline/contracts/inference/v1/predict.proto\x12\x1floopline.contracts.inference.v1\x1a.loopline/contracts/dataset/v1/annotation.proto\x1a+loopline/contracts/lineage/v1/lineage.proto\"`\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06images\x18\x03 \x03(\x0c\x12\n\n\x02id\x18\x04 \x01(\t\x12\x12\n\nunrecorded\x18\x05 \x01(\x08\"/\n\nClassScore\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\"\x86\x02\n\x0fImagePrediction\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x34\n\x06shapes\x18\x02 \x03(\x0b\x32$.loopline.contracts.dataset.v1.Shape\x12\x12\n\nclass_name\x18\x03 \x01(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x02\x12;\n\x06scores\x18\x05 \x03(\x0b\x32+.loopline.contracts.inference.v1.ClassScore\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12:\n\x05\x63rops\x18\x07 \x03(\x0b\x32+.loopline.contracts.inference.v1.ClassScore\"\xda\x01\n\x0fPredictResponse\x12\x39\n\x05model\x18\x01 \x01(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef\x12\x45\n\x0bpredictions\x18\x02 \x03(\x0b\x32\x30.loopline.contracts.inference.v1.ImagePrediction\x12\n\n\x02id\x18\x03 \x01(\t\x12\x39\n\x05steps\x18\x04 \x03(\x0b\x32*.loopline.contracts.lineage.v1.ArtefactRef2\x80\x01\n\x0ePredictService\x12n\n\x07Predict\x12/.loopline.contracts.inference.v1.PredictRequest\x1a\x30.loopline.contracts.inference.v1.PredictResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,13 +34,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loopline.contracts.inferenc
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PREDICTREQUEST']._serialized_start=175
-  _globals['_PREDICTREQUEST']._serialized_end=251
-  _globals['_CLASSSCORE']._serialized_start=253
-  _globals['_CLASSSCORE']._serialized_end=300
-  _globals['_IMAGEPREDICTION']._serialized_start=303
-  _globals['_IMAGEPREDICTION']._serialized_end=565
-  _globals['_PREDICTRESPONSE']._serialized_start=568
-  _globals['_PREDICTRESPONSE']._serialized_end=786
-  _globals['_PREDICTSERVICE']._serialized_start=789
-  _globals['_PREDICTSERVICE']._serialized_end=917
+  _globals['_PREDICTREQUEST']._serialized_end=271
+  _globals['_CLASSSCORE']._serialized_start=273
+  _globals['_CLASSSCORE']._serialized_end=320
+  _globals['_IMAGEPREDICTION']._serialized_start=323
+  _globals['_IMAGEPREDICTION']._serialized_end=585
+  _globals['_PREDICTRESPONSE']._serialized_start=588
+  _globals['_PREDICTRESPONSE']._serialized_end=806
+  _globals['_PREDICTSERVICE']._serialized_start=809
+  _globals['_PREDICTSERVICE']._serialized_end=937
 # @@protoc_insertion_point(module_scope)
