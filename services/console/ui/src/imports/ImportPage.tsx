@@ -4,7 +4,7 @@ import "../styles/items.css";
 import "../styles/live.css";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { FolderUp, ImagePlus, Upload } from "lucide-react";
-import { useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Link } from "react-router";
 import { get, type Schemas, send } from "../api/client";
 import { tell } from "../app/toasts";
@@ -45,14 +45,21 @@ export default function ImportPage() {
           </section>
           <Imports open={open} onOpen={setOpen} />
         </div>
-        {open?.artefact && (
-          <section className="stack" style={{ marginTop: 24 }}>
-            <h2>Left out of {open.artefact.label}</h2>
-            <Drops key={open.id} version={open.artefact} />
-          </section>
-        )}
+        {open?.artefact && <LeftOut key={open.id} version={open.artefact} />}
       </div>
     </>
+  );
+}
+
+/** Comes into view as it is asked for: it stands below the imports. */
+function LeftOut({ version }: { version: Schemas["RefOut"] }) {
+  const place = useRef<HTMLElement>(null);
+  useEffect(() => place.current?.scrollIntoView({ behavior: "smooth", block: "start" }), []);
+  return (
+    <section ref={place} className="stack" style={{ marginTop: 24 }}>
+      <h2>Left out of {version.label}</h2>
+      <Drops version={version} />
+    </section>
   );
 }
 
