@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +15,6 @@ import grpc
 import httpx
 import numpy as np
 import pytest
-import structlog.testing
 
 from loopline.access import Role, SigningKey, TokenIssuer
 from loopline.contracts.inference.v1 import predict_pb2
@@ -31,7 +28,6 @@ from loopline.errors import Rejected
 from loopline.store.blobs import MemoryBlobs
 from loopline.testing.memory import MemoryBus, memory_service
 from loopline.testing.onnx_models import colour_classifier, commit_model, move_alias
-from services.inference.adapters.fronts import tls
 from services.inference.service import Inference
 from services.inference.settings import InferenceSettings
 from tests.unit.inference.certificates import Authority
@@ -196,65 +192,6 @@ async def test_a_certificates_name_is_whose_quota_counts(serve: Serve, tmp_path:
         context.load_cert_chain(files.certificate, files.key)
         async with rest_client(service, context) as rest:
             assert (await infer_over_rest(rest)).status_code == 429
-
-
-async def test_a_new_certificate_is_taken_without_a_restart(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tls, "LOOK_EVERY_S", 0.02)
-    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
-    first, second = old.issue("first"), new.issue("second")
-    service = await serve(tls_certificate=first.certificate, tls_key=first.key)
-    for source, target in ((second.certificate, first.certificate), (second.key, first.key)):
-        shutil.copyfile(source, target)
-        os.utime(target, (1, 1))
-    credentials = grpc.ssl_channel_credentials(new.file.read_bytes())
-    async with grpc_client(service, credentials) as client:
-        assert (await client.infer(request())).model_name == "colours"
-    async with asyncio.timeout(10):
-        while not await is_trusted(service, trusting(new)):
-            await asyncio.sleep(0.02)
-    assert not await is_trusted(service, trusting(old))
-
-
-async def test_a_new_certificate_without_its_key_leaves_the_old_one(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tls, "LOOK_EVERY_S", 0.02)
-    authority = Authority(tmp_path)
-    first, second = authority.issue("first"), authority.issue("second")
-    service = await serve(tls_certificate=first.certificate, tls_key=first.key)
-    with structlog.testing.capture_logs() as logs:
-        shutil.copyfile(second.certificate, first.certificate)
-        async with asyncio.timeout(10):
-            while not any(log["event"] == "certificate_unreadable" for log in logs):
-                await asyncio.sleep(0.02)
-    assert await is_trusted(service, trusting(authority))
-
-
-async def is_trusted(service: Inference, verify: ssl.SSLContext) -> bool:
-    """Tell whether a client with these authorities gets an answer over HTTP."""
-    async with rest_client(service, verify) as client:
-        try:
-            return (await infer_over_rest(client)).status_code == 200
-        except httpx.ConnectError:
-            return False
-
-
-async def test_tls_that_cannot_work_is_refused_at_the_start(
-    settings: InferenceSettings, tmp_path: Path
-) -> None:
-    authority = Authority(tmp_path)
-    one, two = authority.issue("one"), authority.issue("two")
-    for changed in (
-        {"tls_certificate": one.certificate},
-        {"tls_certificate": one.certificate, "tls_key": two.key},
-        {"tls_certificate": one.certificate, "tls_key": tmp_path / "nothing"},
-        {"tls_client_ca": authority.file},
-    ):
-        with pytest.raises(Rejected, match="TLS"):
-            async with serving(settings.model_copy(update=changed)):
-                pass
 
 
 # --- tokens

@@ -70,6 +70,9 @@ class TlsFiles:
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A session that is taken up again would not show its certificate again.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
         try:
             context.load_cert_chain(self.certificate, self.key)
             if self.client_ca is not None:
@@ -83,19 +86,19 @@ class TlsFiles:
         return context
 
     async def keep_fresh(self, context: ssl.SSLContext) -> None:
-        """Read certificate and key into a context again whenever they change, for ever.
+        """Have new connections of a context use the files as they are now, for ever.
 
-        Connections that are open keep the old one. Whose clients' certificates are good stays as it
-        was: a context only ever learns authorities.
+        Connections that are open keep what they began with. A context only ever learns authorities,
+        and forgets none: each connection is given the newest one as it begins.
         """
-        seen = self._written()
+        newest, seen = context, self._written()
+        context.sni_callback = lambda connection, _name, _context: _give(connection, newest)
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 if (now := self._written()) == seen:
                     continue
-                self.ssl_context()  # a key that does not fit would leave the context without one
-                context.load_cert_chain(self.certificate, self.key)
+                newest = self.ssl_context()
             except (OSError, Rejected) as error:
                 log.warning("certificate_unreadable", reason=str(error))
             else:
@@ -111,3 +114,7 @@ class TlsFiles:
     def _written(self) -> tuple[int, ...]:
         files = (self.certificate, self.key, *((self.client_ca,) if self.client_ca else ()))
         return tuple(file.stat().st_mtime_ns for file in files)
+
+
+def _give(connection: ssl.SSLSocket | ssl.SSLObject, context: ssl.SSLContext) -> None:
+    connection.context = context
