@@ -15,8 +15,7 @@ import {
 import { Link, useParams, useSearchParams } from "react-router";
 import { useMay } from "../app/session";
 import { tell } from "../app/toasts";
-import { Button, Key, Progress, Segmented } from "../ui/controls";
-import { Dialog } from "../ui/dialog";
+import { Button, Progress, Segmented } from "../ui/controls";
 import { number, percent, plural } from "../ui/format";
 import { Empty, Failure, Loading } from "../ui/states";
 import { type Job, type Purpose, readJob } from "./api";
@@ -26,9 +25,10 @@ import { colours } from "./colours";
 import { Editor } from "./editor";
 import type { Gestures } from "./gestures";
 import { KeysDialog } from "./KeysDialog";
-import { type Changes, CLASS_KEYS, chord, keymap, keyOf, spoken } from "./keymap";
+import { type Changes, CLASS_KEYS, chord, keymap } from "./keymap";
 import { surest } from "./model";
 import { Classes, Cutters, LightAndBrush, Predictions, Shapes, Tags } from "./Panels";
+import { Reject, SubmitBar } from "./Submit";
 import { ToolRail } from "./Tools";
 import { Work } from "./work";
 
@@ -402,106 +402,5 @@ function NoItem({
           ? "Every item that waits for a review is looked at. New ones come as labelers submit."
           : "The other items are done or held by somebody else. What is sent back, or let go, comes up here."}
     </Empty>
-  );
-}
-
-function SubmitBar({
-  work,
-  editor,
-  purpose,
-  keys,
-  onReject,
-}: {
-  work: Work;
-  editor: Editor;
-  purpose: Purpose;
-  keys: Changes;
-  onReject: () => void;
-}) {
-  const count = work.answer.length;
-  const open = count - editor.doc.shapes.length;
-  const against = editor.predictions.length - open;
-  return (
-    <div className="label-submit">
-      {open > 0 && (
-        <p className="faint">
-          {plural(open, "prediction")} shown: submitting accepts {open === 1 ? "it" : "them"}.
-        </p>
-      )}
-      {against > 0 && (
-        <p className="faint">
-          {plural(against, "prediction")} against what the dataset has: accept{" "}
-          {against === 1 ? "it" : "them"} by hand, or {against === 1 ? "it stays" : "they stay"}{" "}
-          out.
-        </p>
-      )}
-      <Button tone="primary" onClick={() => work.submit()}>
-        <span>
-          {purpose === "review" ? "Accept" : "Submit"}{" "}
-          {count === 0 ? "as empty" : plural(count, "label")}
-        </span>
-        <Key>{spoken(keyOf("submit", keys))}</Key>
-      </Button>
-      <div className="row">
-        {purpose === "review" ? (
-          <Button tone="danger" onClick={onReject}>
-            Reject <Key>{spoken(keyOf("reject", keys))}</Key>
-          </Button>
-        ) : (
-          <Button onClick={() => work.skip()}>
-            Skip <Key>{spoken(keyOf("skip", keys))}</Key>
-          </Button>
-        )}
-        <Button onClick={() => work.back()} aria-label="Previous image">
-          <Key>{spoken(keyOf("previous", keys))}</Key>
-        </Button>
-        <Button onClick={() => work.next()} aria-label="Next image">
-          <Key>{spoken(keyOf("next", keys))}</Key>
-        </Button>
-      </div>
-    </div>
-  );
-}
-
-function Reject({
-  onReject,
-  onClose,
-}: {
-  onReject: (comment: string) => void;
-  onClose: () => void;
-}) {
-  const [comment, setComment] = useState("");
-  const send = (): void => {
-    if (comment.trim()) onReject(comment.trim());
-  };
-  return (
-    <Dialog
-      title="Send it back"
-      onClose={onClose}
-      actions={
-        <>
-          <Button onClick={onClose}>Cancel</Button>
-          <Button tone="danger" disabled={!comment.trim()} onClick={send}>
-            Send back
-          </Button>
-        </>
-      }
-    >
-      <label className="field">
-        <span>What should the labeler do?</span>
-        <textarea
-          rows={3}
-          maxLength={2_000}
-          value={comment}
-          onChange={(event) => setComment(event.target.value)}
-          onKeyDown={(event) => {
-            if (event.key === "Enter" && !event.shiftKey) {
-              event.preventDefault();
-              send();
-            }
-          }}
-        />
-      </label>
-    </Dialog>
   );
 }

@@ -21,7 +21,7 @@ import {
   X,
 } from "lucide-react";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { Link, useSearchParams } from "react-router";
+import { Link } from "react-router";
 import { useMay } from "../app/session";
 import { tell } from "../app/toasts";
 import { Button, IconButton, Segmented, Select } from "../ui/controls";
@@ -29,27 +29,18 @@ import { number, plural } from "../ui/format";
 import { Empty, Failure, Loading } from "../ui/states";
 import { Card, type CardNode } from "./Card";
 import { save, toPng, toSvg } from "./export";
-import {
-  cardOfNode,
-  type Graph,
-  HIDDEN_AT_FIRST,
-  KEEP_ALL,
-  keepFor,
-  reach,
-  type Shown,
-  show,
-  type Way,
-} from "./graph";
+import { cardOfNode, type Graph, reach, show } from "./graph";
 import { KINDS, type Kind, lookOf } from "./kinds";
 import { layOut } from "./layout";
 import { Overview } from "./Overview";
 import { SidePanel } from "./SidePanel";
+import { useKeys } from "./useKeys";
+import { useShown } from "./useShown";
 import { useWorkflow } from "./useWorkflow";
 import { Wire, type WireEdge } from "./Wire";
 
 const NODE_TYPES = { card: Card };
 const EDGE_TYPES = { wire: Wire };
-const HIDDEN_KEY = "loopline.workflow.hidden";
 const FIT = { padding: 0.12, maxZoom: 1.1, duration: 200 };
 const READABLE = 0.78; // zoom below which cards are only seen, not read
 const EDGE = 40; // px
@@ -58,7 +49,6 @@ const DETAIL = [
   { value: "3", label: "Recent", title: "The last three versions; earlier ones behind a card" },
   { value: "all", label: "Everything", title: "Every version and every run" },
 ] as const;
-type Detail = (typeof DETAIL)[number]["value"];
 const PERIODS = [
   { value: "", label: "Any time" },
   { value: "1", label: "Last hour" },
@@ -105,62 +95,6 @@ function Nothing() {
       </Empty>
     </>
   );
-}
-
-function readHidden(): Set<Kind> {
-  const kept = localStorage.getItem(HIDDEN_KEY);
-  return new Set(kept === null ? HIDDEN_AT_FIRST : (kept.split(",").filter(Boolean) as Kind[]));
-}
-
-/** What is shown is in the address, so that a link shows the same. */
-function useShown(graph: Graph) {
-  const [address, setAddress] = useSearchParams();
-  const [hidden, setHidden] = useState(readHidden);
-  const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
-  const [usual] = useState<Detail>(() => {
-    const keep = keepFor(graph.cards.size);
-    return keep === KEEP_ALL ? "all" : keep === 3 ? "3" : "1";
-  });
-  const detail = (address.get("detail") as Detail | null) ?? usual;
-  const focus = address.get("focus");
-  const way = (address.get("way") as Way | null) ?? "both";
-  const hours = address.get("since") ?? "";
-  const dataset = address.get("dataset") ?? "";
-  const set = useCallback(
-    (changes: Record<string, string | null>) => {
-      setAddress(
-        (current) => {
-          const next = new URLSearchParams(current);
-          for (const [name, value] of Object.entries(changes)) {
-            if (value) next.set(name, value);
-            else next.delete(name);
-          }
-          return next;
-        },
-        { replace: true },
-      );
-    },
-    [setAddress],
-  );
-  const toggleKind = (kind: Kind): void => {
-    const next = new Set(hidden);
-    if (!next.delete(kind)) next.add(kind);
-    localStorage.setItem(HIDDEN_KEY, [...next].join(","));
-    setHidden(next);
-  };
-  const shown = useMemo<Shown>(
-    () => ({
-      hidden,
-      open,
-      dataset,
-      keep: detail === "all" ? KEEP_ALL : Number(detail),
-      focus: focus ? { id: focus, way } : null,
-      since: hours ? new Date(Date.now() - Number(hours) * 3_600_000).toISOString() : "",
-    }),
-    [hidden, open, dataset, detail, focus, way, hours],
-  );
-  const expand = (id: string): void => setOpen(new Set([...open, id]));
-  return { shown, set, detail, hours, dataset, way, node: address.get("node"), toggleKind, expand };
 }
 
 function Stage({
@@ -505,28 +439,4 @@ function Menu({ label, onChoose }: { label: string; onChoose: (kind: string) => 
       </select>
     </label>
   );
-}
-
-/** Keys of the page, where no field or dialogue has the focus. */
-function useKeys(keys: Record<string, () => void>): void {
-  const current = useRef(keys);
-  current.current = keys;
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent): void => {
-      const target = event.target as HTMLElement;
-      if (
-        target.closest("input, select, textarea, dialog") ||
-        event.ctrlKey ||
-        event.metaKey ||
-        event.altKey
-      )
-        return;
-      const act = current.current[event.key];
-      if (!act) return;
-      event.preventDefault();
-      act();
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  }, []);
 }
