@@ -148,6 +148,8 @@ class Attendance:
             self.bench.supplied(training, process) as job,
             self._teams.led(training, process, delivery.attempt, waits) as place,
         ):
+            if place.nodes > 1:  # it waits no more
+                await self._service.bus.report(training.running(checkpoints=checkpoints.stored))
             placed = job.model_copy(update={"place": place})
             return await self._relay(training, process, placed, checkpoints)
 

@@ -123,7 +123,7 @@ class Memberships:
         if described.code_digest != team.code_digest:
             raise Rejected(
                 f"the source of recipe {team.recipe!r} is {described.code_digest[:12]} here, and "
-                f"{team.code_digest[:12]} where the training is led"
+                f"{team.code_digest[:12]} where it is led"
             )
         dataset = await self._bench.datasets.version(team.dataset)
         run = Run(id=team.run_id, kind=team.kind)

@@ -132,7 +132,7 @@ class Teams:
             reason = teams.waiting_for(leader, call, others)
             waited_s = service.clock.monotonic_s() - began_s
             if waited_s >= self._settings.team_wait_s:
-                raise Rejected(f"given up after {waited_s:.0f} s: it {reason}")
+                raise Rejected(f"given up after {waited_s:.0f} s: {reason}")
             if reason != told:
                 await waits(reason)
                 told = reason

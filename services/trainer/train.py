@@ -110,21 +110,27 @@ class Program:
                 code_digest=code_digest(*_code_of(recipe)),
             )
         )
-        recipe.load()
-        from services.trainer.training import session  # noqa: F401  # loads torch, for seconds
+        # What is loaded here takes seconds.
+        if parameters.processes * parameters.nodes > 1:  # others train, and load the rest
+            import torch.distributed.launcher.api  # noqa: F401
+        else:
+            recipe.load()
+            from services.trainer.training import session  # noqa: F401
 
     def _train(self, command: Train) -> None:
-        from services.trainer.training import loop, session, team
+        from services.trainer.training import team
 
         if self._described is None:
             raise Rejected("a recipe must be described before it is trained")
         recipe, asked, parameters = self._described
-        if parameters.processes > 1 or command.place.nodes > 1:
+        if parameters.processes * parameters.nodes > 1:
             assignment = team.Assignment(
                 recipe=asked.recipe, parameters=asked.parameters, job=command
             )
             team.train(assignment, parameters.processes, self.emit, self.stop)
             return
+        from services.trainer.training import loop, session
+
         try:
             trained = session.train(recipe, asked.recipe, parameters, command, self.emit, self.stop)
         except loop.Stopped as stopped:

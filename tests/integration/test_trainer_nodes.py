@@ -80,7 +80,8 @@ async def test_agents_share_a_training_and_a_killed_one_is_replaced(
         waiting = await until(
             reported(user, run_id, lambda r: r.state == RunState.RUN_STATE_QUEUED)
         )
-        assert waiting.message.startswith("waits for 1 more of 2 agents of pool 'default'")
+        assert waiting.message.startswith("2 agents of pool 'default' are needed")
+        assert waiting.message.endswith("here: one; busy elsewhere: 0")
 
         async with here.machine("two") as two:
             await until(reported(user, run_id, lambda r: bool(r.training.checkpoints)))

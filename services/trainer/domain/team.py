@@ -169,10 +169,9 @@ def waiting_for(leader: str, call: Call, colleagues: Sequence[Colleague]) -> str
         if one.joined is not None and one.joined.team == call.id and one.joined.failure
     )
     only = f", on {leader}'s machine alone" if is_own(call.address) else ""
-    missing = call.nodes - 1 - len(joined)
     return (
-        f"waits for {missing} more of {call.nodes} agents of pool {call.pool!r}{only}: here is "
-        f"{here}; {busy} busy elsewhere{refused}"
+        f"{call.nodes} agents of pool {call.pool!r} are needed{only}; here: {here}; "
+        f"busy elsewhere: {busy}{refused}"
     )
 
 

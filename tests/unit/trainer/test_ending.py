@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from loopline.errors import LooplineError, Rejected, Transient
-from services.trainer.domain.ending import KILLED_ATTEMPTS_MAX, failed, verdict
+from services.trainer.domain.ending import KILLED_ATTEMPTS_MAX, Separated, failed, verdict
+from services.trainer.ending import failure_of
 
 
 def test_a_killed_process_is_tried_again_and_memory_is_named() -> None:
@@ -20,6 +21,7 @@ def test_a_killed_process_is_tried_again_and_memory_is_named() -> None:
     [
         ("killed", 1, Transient, "goes on from its last checkpoint"),
         ("killed", KILLED_ATTEMPTS_MAX, Rejected, "given up"),
+        ("separated", 8, Separated, "who shares the training does not answer"),
         ("disk_full", 8, Transient, "the disk is full"),
         ("out_of_memory", 1, Rejected, "training ran out of memory"),
         ("loader", 1, Rejected, "images could not be made into a batch"),
@@ -56,3 +58,32 @@ def test_a_process_that_ended_by_itself_would_do_so_again() -> None:
 
 def test_a_signal_without_a_name_is_told_by_its_number() -> None:
     assert "signal 99" in verdict(-99, 1, "").message
+
+
+class DistError(RuntimeError):
+    """Named as torch's own, which takes seconds to load."""
+
+
+class DistNetworkError(DistError):
+    """As torch's own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        pytest.param(
+            RuntimeError(
+                "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by "
+                "peer [127.0.0.1]:48276"
+            ),
+            "separated",
+            id="gloo",
+        ),
+        pytest.param(DistNetworkError("failed to connect"), "separated", id="torch"),
+        pytest.param(RuntimeError("shapes cannot be multiplied"), "crashed", id="a recipe"),
+    ],
+)
+def test_a_lost_connection_is_no_fault_of_the_recipe(error: Exception, kind: str) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        raise error
+    assert failure_of(raised.value).kind == kind

@@ -108,8 +108,7 @@ def test_what_is_waited_for_is_said_with_who_is_here_and_who_refused() -> None:
         agent("d", is_busy=True),
     ]
     assert waiting_for("z", CALL, others) == (
-        "waits for 1 more of 3 agents of pool 'lab': here is z, b; 1 busy elsewhere; "
-        "c: its disk is full"
+        "3 agents of pool 'lab' are needed; here: z, b; busy elsewhere: 1; c: its disk is full"
     )
     alone = waiting_for("z", replace(CALL, address=LOOPBACK), others)
     assert "on z's machine alone" in alone

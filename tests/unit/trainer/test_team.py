@@ -153,3 +153,8 @@ def test_an_assignment_is_read_as_it_was_written(
     job = write_job(small_catalogue, tmp_path)
     assignment = team.Assignment(recipe="tiny", parameters=PARAMETERS, job=job)
     assert team.ASSIGNMENT.validate_python(json.loads(assignment.model_dump_json())) == assignment
+
+
+def test_the_interface_of_an_address_is_found() -> None:
+    assert team.interface_of("127.0.0.1") == team.interface_of("localhost") == "lo"
+    assert team.interface_of("192.0.2.1") == ""  # of nobody: kept for documents

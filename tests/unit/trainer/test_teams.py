@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -32,9 +33,11 @@ from services.trainer.adapters.process import TrainingProcess
 from services.trainer.domain.ending import Separated
 from services.trainer.domain.job import Described
 from services.trainer.domain.team import Colleague
+from services.trainer.memberships import Memberships
 from services.trainer.service import Trainer
 from services.trainer.settings import TrainerSettings
 from services.trainer.teams import Teams
+from services.trainer.workbench import Workbench
 
 TIMEOUT_S = 20.0
 
@@ -150,8 +153,8 @@ async def test_a_training_that_finds_too_few_agents_says_so_and_is_given_up(lab:
     one = lab.agent("one", team_wait_s=0.1)
     error = await failed(led(one))
     assert type(error) is Rejected
-    assert "it waits for 1 more of 2 agents of pool 'default'" in error.message
-    assert one.waited == [error.message.partition(": it ")[2]]
+    assert "2 agents of pool 'default' are needed" in error.message
+    assert one.waited == [error.message.partition(" s: ")[2]]
     assert one.service.occupation.leads is None
 
 
@@ -275,3 +278,34 @@ async def test_who_has_done_its_part_may_leave_while_the_first_finishes(
     over.set()
     assert await leading == ("one", "two")
     assert not one.killed.is_set()
+
+
+class OtherSource:
+    """A workbench whose recipes are of another source."""
+
+    @asynccontextmanager
+    async def process(self, attempt: int) -> AsyncIterator[OtherSource]:
+        """Return what describes recipes."""
+        assert attempt == 1
+        yield self
+
+    async def describe(self, recipe: str, parameters: dict[str, Any]) -> Described:
+        """Describe another recipe of that name."""
+        return Described(parameters=parameters, task="classification", code_digest="another")
+
+
+async def test_an_agent_with_another_source_refuses_and_says_so(lab: Lab) -> None:
+    one, two = lab.agent("one", team_wait_s=0.5), lab.agent("two")
+    leading = asyncio.create_task(failed(led(one)))
+    called = await one.call()
+    bench = cast("Workbench", OtherSource())
+    memberships = Memberships(two.service, two.service.settings, bench)
+    await memberships.join(called, "one")
+    said = two.service.occupation.joined
+    assert said is not None
+    assert (said.team, said.is_final) == (called.id, True)
+    assert "the source of recipe 'tiny' is another here, and c where it is led" in said.failure
+    assert said.failure in (await leading).message
+    two.say()
+    await memberships.join(called, "one")  # which it does not try again at once
+    assert two.service.occupation.joined is None
