@@ -27,6 +27,8 @@ from services.trainer.workbench import Workbench
 
 POLL_S: Final = 1.0
 """How often an agent that is free looks for a training to join: one direct get."""
+POLL_PER_AGENT_S: Final = 0.02
+"""Where there are many agents each looks less often: all of them read all reports."""
 CHOSEN_POLL_S: Final = 0.5
 """How often one that has joined looks whether it was chosen."""
 AGAIN_S: Final = 10.0
@@ -59,15 +61,19 @@ class Memberships:
             occupied: Held by whatever trains here.
         """
         while True:
+            pause_s = POLL_S
             try:
-                if not occupied.locked() and (found := await self._call()) is not None:
+                known = {} if occupied.locked() else await self._known()
+                pause_s = max(POLL_S, POLL_PER_AGENT_S * len(known))
+                found = self._call(known)
+                if found is not None and not occupied.locked():
                     async with occupied:
                         await self.join(*found)
             except LooplineError as error:
                 log.warning("agents_unknown", reason=error.message)
             except Exception:  # of ours: an agent that joins nobody any more would not be noticed
                 log.exception("following_failed")
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(pause_s)
 
     async def join(self, team: Team, leader: str) -> None:
         """Take part in a training until it ends; how that goes is said in this agent's report."""
@@ -78,6 +84,7 @@ class Memberships:
             said: Membership | None = None
             try:
                 if await self._take_part(team, leader):
+                    self._bench.folders.remove(team.run_id)
                     said = Membership(team=team.id, is_done=True)
             except Separated as error:  # whose reason is known elsewhere
                 log.info("team_ended", run_id=team.run_id, reason=error.message)
@@ -89,9 +96,8 @@ class Memberships:
             finally:
                 service.occupation.join(said)
 
-    async def _call(self) -> tuple[Team, str] | None:
+    def _call(self, known: dict[str, tuple[Colleague, Team]]) -> tuple[Team, str] | None:
         """Return the training that this agent is to join, if there is one, and who leads it."""
-        known = await self._known()
         agent, others = self._service.agent, [one for one, _ in known.values()]
         address = self._settings.advertise_host
         found = teams.call_to_follow(agent.id, agent.host, address, others)
