@@ -8,7 +8,6 @@ from services.console.bodies.runs import RunOut
 from services.console.bodies.workflow import ActionOut
 from services.console.domain.workflow import Card
 
-
 _SAME = (
     "Ask for the same once more? What comes of equal inputs, parameters and code is known:"
     " unless one of them is another by now, it is recognised, and nothing is made anew."
