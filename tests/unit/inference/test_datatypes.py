@@ -9,13 +9,14 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from loopline.contracts.oip.v2 import service_pb2
-from loopline.testing.onnx_models import commit_model, move_alias
+from loopline.testing.onnx_models import IR_VERSION, OPSET, commit_model, move_alias
 from loopline.testing.onnx_tensors import ONNX_TYPES, echo
 from services.inference.adapters.protocol.oip import FIELDS
 from services.inference.domain.model import TENSORS
-from services.inference.domain.tensors import DTYPES, join_raw_bytes
+from services.inference.domain.tensors import DTYPES, join_raw_bytes, split_raw_bytes
 from services.inference.service import Inference
 from tests.unit.inference.conftest import Client
 
@@ -46,8 +47,12 @@ def raw(datatype: str) -> bytes:
 
 
 async def deploy(service: Inference, *datatypes: str) -> None:
+    await serve(service, echo(*datatypes))
+
+
+async def serve(service: Inference, onnx: bytes) -> None:
     model = await commit_model(
-        service.log, service.objects, echo(*datatypes), name="echo", classes=(), task=TENSORS
+        service.log, service.objects, onnx, name="echo", classes=(), task=TENSORS
     )
     await move_alias(service.log, model.ref)
     await service.aliases.catch_up()
@@ -142,13 +147,64 @@ async def test_many_datatypes_go_in_one_request(
     assert list(response.raw_output_contents) == [raw(datatype) for datatype in datatypes]
 
 
-async def test_a_graph_with_both_text_and_halves_is_refused_with_the_reason(
+@pytest.mark.parametrize("text_comes", ["in", "out"])
+async def test_text_and_halves_go_together(
+    service: Inference, client: Client, text_comes: str
+) -> None:
+    """Text beside halves that come in; and text that is told of them, beside halves that go out."""
+    await serve(service, said(text_comes))
+    request = request_of("BF16")
+    request.raw_input_contents.append(raw("BF16"))
+    if text_comes == "in":
+        request.inputs.add(name="in_bytes", datatype="BYTES", shape=[1, 3])
+        request.raw_input_contents.append(raw("BYTES"))
+    response = await client.infer(request)
+    outputs = {output.name: output.datatype for output in response.outputs}
+    answers = dict(zip(outputs, response.raw_output_contents, strict=True))
+    numbers = np.array([1.0, -2.0, 0.0], "<f4")
+    if text_comes == "in":
+        assert outputs == {"out_fp32": "FP32", "out_bytes": "BYTES"}
+        assert answers == {"out_fp32": numbers.tobytes(), "out_bytes": raw("BYTES")}
+    else:
+        assert outputs == {"out_bf16": "BF16", "out_text": "BYTES"}
+        assert answers["out_bf16"] == raw("BF16")
+        assert [float(text) for text in split_raw_bytes(answers["out_text"], 3)] == [1, -2, 0]
+
+
+def said(text_comes: str) -> bytes:
+    """Return a graph that has text and BF16: both come in, or both go out."""
+    tensor, axes = helper.make_tensor_value_info, ["batch", "width"]
+    halves = tensor("in_bf16", TensorProto.BFLOAT16, axes)
+    as_float = helper.make_node("Cast", ["in_bf16"], ["out_fp32"], to=TensorProto.FLOAT)
+    if text_comes == "in":
+        nodes = [as_float, helper.make_node("Identity", ["in_bytes"], ["out_bytes"])]
+        inputs = [halves, tensor("in_bytes", TensorProto.STRING, axes)]
+        outputs = [
+            tensor("out_fp32", TensorProto.FLOAT, axes),
+            tensor("out_bytes", TensorProto.STRING, axes),
+        ]
+    else:
+        text = helper.make_node("Cast", ["out_fp32"], ["out_text"], to=TensorProto.STRING)
+        nodes = [as_float, text, helper.make_node("Identity", ["in_bf16"], ["out_bf16"])]
+        inputs = [halves]
+        outputs = [
+            tensor("out_bf16", TensorProto.BFLOAT16, axes),
+            tensor("out_text", TensorProto.STRING, axes),
+        ]
+    graph = helper.make_graph(nodes, "said", inputs, outputs)
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+async def test_a_graph_that_takes_text_and_gives_halves_is_refused_with_the_reason(
     service: Inference, client: Client
 ) -> None:
     await deploy(service, "BF16", "BYTES")
     code, details = await refusal(client, request_of("BYTES"))
     assert code == grpc.StatusCode.UNAVAILABLE
-    assert "both text and BF16" in details
+    assert "takes text and gives BF16" in details
 
 
 async def test_metadata_spells_every_datatype(service: Inference, client: Client) -> None:

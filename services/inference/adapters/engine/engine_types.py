@@ -7,6 +7,7 @@ without either never come here.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -23,12 +24,13 @@ def needs_care(signature: Signature) -> bool:
     """Tell whether a graph has such tensors.
 
     Raises:
-        Rejected: It has both, for which onnxruntime has no call.
+        Rejected: It takes text and gives BF16: onnxruntime takes text from Python in calls alone
+            whose answers are of NumPy's types.
     """
-    found = {spec.datatype for spec in (*signature.inputs, *signature.outputs)} & {BF16, BYTES}
-    if len(found) == 2:
-        raise Rejected("a graph with both text and BF16 cannot be served")
-    return bool(found)
+    if _has(signature.inputs, BYTES) and _has(signature.outputs, BF16):
+        raise Rejected("a graph that takes text and gives BF16 cannot be served")
+    tensors = (*signature.inputs, *signature.outputs)
+    return _has(tensors, BF16) or _has(tensors, BYTES)
 
 
 def run(session: ort.InferenceSession, signature: Signature, feeds: Arrays) -> dict[str, Array]:
@@ -38,13 +40,21 @@ def run(session: ort.InferenceSession, signature: Signature, feeds: Arrays) -> d
         Rejected: An element of a BYTES input is not UTF-8.
     """
     names = [spec.name for spec in signature.outputs]
-    if any(spec.datatype == BYTES for spec in (*signature.inputs, *signature.outputs)):
-        texts = {s.name: _text(s, feeds[s.name]) for s in signature.inputs}
-        found = zip(signature.outputs, session.run(names, texts), strict=True)
-        return {spec.name: _bytes(spec, array) for spec, array in found}
-    values = {s.name: _value(s, feeds[s.name]) for s in signature.inputs}
-    given = zip(signature.outputs, session.run_with_ort_values(names, values), strict=True)
-    return {spec.name: _array(spec, value) for spec, value in given}
+    if _has(signature.outputs, BF16):
+        values = {s.name: _value(s, feeds[s.name]) for s in signature.inputs}
+        given = zip(signature.outputs, session.run_with_ort_values(names, values), strict=True)
+        return {spec.name: _bytes(spec, _array(spec, value)) for spec, value in given}
+    mixed = {s.name: _fed(s, feeds[s.name]) for s in signature.inputs}
+    found = zip(signature.outputs, session.run(names, mixed), strict=True)
+    return {spec.name: _bytes(spec, array) for spec, array in found}
+
+
+def _has(specs: Sequence[TensorSpec], datatype: str) -> bool:
+    return any(spec.datatype == datatype for spec in specs)
+
+
+def _fed(spec: TensorSpec, array: Array) -> Array | ort.OrtValue:
+    return _value(spec, array) if spec.datatype == BF16 else _text(spec, array)
 
 
 def _value(spec: TensorSpec, array: Array) -> ort.OrtValue:
