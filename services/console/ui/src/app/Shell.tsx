@@ -116,17 +116,13 @@ function Sidebar({
       </button>
       <nav className="nav" aria-label="Pages">
         {PAGES.filter((page) => session.scopes.includes(page.scope)).map((page) => (
-          <NavLink
-            key={page.path}
-            to={page.path}
-            title={narrow ? page.label : undefined}
-            aria-label={page.label}
-          >
+          <NavLink key={page.path} to={page.path} title={narrow ? page.label : undefined}>
             <page.icon size={17} aria-hidden />
             <span className="label-text">{page.label}</span>
             {page.path === "/live" && dead > 0 && (
               <span className="count bad" title={`${dead} dead letters`}>
                 {dead}
+                <span className="visually-hidden"> dead letters</span>
               </span>
             )}
           </NavLink>

@@ -97,7 +97,8 @@ function Differences({
       <header>
         <h2>{heading}</h2>
       </header>
-      <div className="scroll">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and holds nothing else to focus */}
+      <div className="scroll" role="region" tabIndex={0} aria-label={heading}>
         <table className="table">
           <thead>
             <tr>
