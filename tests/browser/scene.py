@@ -27,6 +27,7 @@ DATA = ROOT / "examples" / "data"
 LOOPLINE = str(Path(sys.executable).parent / "loopline")
 START_TIMEOUT_S = 120
 WAIT_S = 60
+TRACE_URL = "http://127.0.0.1:1/traces/{trace_id}"  # nobody is there, and nobody asks
 PASSWORD = "correct horse battery"
 TRAIN, TEST, UNLABELED = 300, 60, 130
 TRAINING = {"epochs": 4, "batch_size": 32}
@@ -82,8 +83,23 @@ class Scene:
 
     def has(self, dataset: str) -> bool:
         """Tell whether there is a dataset of this name."""
-        known = self.ask("GET", "/api/datasets")["datasets"]
-        return any(one["name"] == dataset for one in known)
+        return self.versions("datasets", dataset) > 0
+
+    def versions(self, of: str, name: str) -> int:
+        """Return how many versions one of the "datasets" or "models" has."""
+        known = self.ask("GET", f"/api/{of}")[of]
+        return next((int(one["versions"]) for one in known if one["name"] == name), 0)
+
+    def bring(self, dataset: str, files: dict[str, bytes]) -> None:
+        """Import files as a dataset's next version."""
+        before = self.versions("datasets", dataset)
+        upload = self.ask("POST", "/api/imports/uploads")["id"]
+        for path, data in files.items():
+            self.put_file(f"/api/imports/uploads/{upload}/files/{path}", data)
+        labels = next((path for path in files if path.startswith("labels.")), "")
+        asked = {"dataset": dataset, "upload": upload, "labels_key": labels}
+        self.ask("POST", "/api/imports", asked)
+        eventually(lambda: self.versions("datasets", dataset) > before)
 
     def done(self, job: str) -> int:
         """Return how many items of a job have labels."""
@@ -123,8 +139,9 @@ def running(data_dir: Path) -> Iterator[Scene]:
     """Start a platform, sign its people in, and fill it."""
     command = [LOOPLINE, "up", "--detach", "--data", str(data_dir)]
     started = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S
-    )
+        command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S,
+        env={**os.environ, "LOOPLINE_TRACE_URL": TRACE_URL},
+    )  # fmt: skip
     try:
         assert started.returncode == 0, started.stdout + started.stderr
         link = re.search(r"(http://\S+?)/sign-in#token=(\S+)", started.stdout)
@@ -152,14 +169,14 @@ def _sign_in_everybody(scene: Scene, token: str) -> None:
 
 
 def _fill(scene: Scene) -> None:
-    _import(scene, "shop", _photos())
+    scene.bring("shop", _photos())
     nuclei = DATA / "nuclei"
     files = {
         path.relative_to(nuclei).as_posix(): path.read_bytes()
         for path in nuclei.rglob("*.*")
         if path.suffix in (".png", ".json")
     }
-    _import(scene, "nuclei", files)
+    scene.bring("nuclei", files)
     with Loopline.connect(scene.data_dir) as loopline:
         loopline.train("shop", "shop", parameters=TRAINING)
         loopline.model.promote("shop@v1", "champion")
@@ -170,16 +187,6 @@ def _fill(scene: Scene) -> None:
 def _predictions(scene: Scene) -> str:
     nodes = scene.ask("GET", "/api/workflow")["nodes"]
     return next((node["name"] for node in nodes if node["kind"] == "predictions"), "")
-
-
-def _import(scene: Scene, dataset: str, files: dict[str, bytes]) -> None:
-    upload = scene.ask("POST", "/api/imports/uploads")["id"]
-    for path, data in files.items():
-        scene.put_file(f"/api/imports/uploads/{upload}/files/{path}", data)
-    labels = next(path for path in files if path.startswith("labels."))
-    asked = {"dataset": dataset, "upload": upload, "labels_key": labels}
-    scene.ask("POST", "/api/imports", asked)
-    eventually(lambda: scene.has(dataset))
 
 
 def _photos() -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 from typing import Any
@@ -50,6 +51,14 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> No
     page.mouse.down()
     page.mouse.move(box["x"] + end[0] * box["width"], box["y"] + end[1] * box["height"], steps=4)
     page.mouse.up()
+
+
+def box_after(page: Page, key: str) -> list[float]:
+    """Press a key, and return the first box of the draft that is kept then."""
+    with page.expect_response(re.compile("/draft")) as kept:
+        page.keyboard.press(key)
+    box: list[float] = json.loads(kept.value.request.post_data or "")["shapes"][0]["bbox_xyxy"]
+    return box
 
 
 def items_of(scene: Scene, job: str) -> dict[str, Any]:
@@ -197,6 +206,39 @@ def test_an_operator_opens_a_job_by_clicking(scene: Scene, open_as: Open, axe: s
     scene.ask("POST", "/api/jobs/by-hand/stop", {"keep_labels": False})
 
 
+def test_a_job_is_changed_stopped_and_reopened_and_its_history_tells_so(
+    scene: Scene, open_as: Open
+) -> None:
+    scene.open_job("retold", limit=2)
+    page = open_as("admin", "/label")
+    row = page.get_by_role("row", name=re.compile("retold"))
+    for moment, shown in (("2031-02-03T04:05", "due Feb 3"), ("", None)):
+        page.get_by_role("button", name="Change retold").click()
+        page.get_by_role("dialog").get_by_label("Deadline").fill(moment)
+        page.get_by_role("dialog").get_by_role("button", name="Change", exact=True).click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        if shown:
+            expect(row).to_contain_text(shown)
+    expect(row).not_to_contain_text("due")
+    assert scene.ask("GET", "/api/jobs/retold")["deadline"] is None
+    row.get_by_role("button", name="Stop").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop the job").click()
+    page.get_by_role("group", name="Which jobs").get_by_role("button", name="Over").click()
+    row.get_by_role("button", name="Reopen").click()
+    page.get_by_role("dialog").get_by_role("button", name="Reopen").click()
+    page.get_by_role("group", name="Which jobs").get_by_role("button", name="Open").click()
+    page.get_by_role("button", name="History of retold").click()
+    told = page.get_by_role("dialog").get_by_role("row")
+    expect(told).to_have_count(5)  # the last first
+    expect(told.nth(0)).to_contain_text("reopened")
+    expect(told.nth(1)).to_contain_text("stopped")
+    expect(told.nth(2)).to_contain_text("changed by admin: deadline")
+    expect(told.nth(4)).to_contain_text("in progress")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    scene.ask("POST", "/api/jobs/retold/stop", {"keep_labels": False})
+
+
 def test_two_people_never_work_on_one_image(scene: Scene, open_as: Open) -> None:
     scene.open_job("together", limit=12)
     pages = [open_as(person, "/label/together") for person in ("ada", "grace")]
@@ -221,18 +263,22 @@ def test_two_people_never_work_on_one_image(scene: Scene, open_as: Open) -> None
     assert scene.done("together") == len(seen)
 
 
-def test_nothing_is_lost_when_the_service_is_killed(scene: Scene, open_as: Open) -> None:
-    scene.open_job("accident", limit=8)
-    page = open_as("ada", "/label/accident")
+@pytest.mark.parametrize("service", ["annotate", "console"])
+def test_nothing_is_lost_when_a_service_is_killed(
+    scene: Scene, open_as: Open, service: str
+) -> None:
+    job = f"accident-{service}"
+    scene.open_job(job, limit=8)
+    page = open_as("ada", f"/label/{job}")
     wait_drawn(page)
-    scene.kill("annotate")
+    scene.kill(service)
     for _ in range(3):  # they are there already: work goes on meanwhile
         before = shown(page)
         page.keyboard.press("Enter")
         wait_for_next(page, before)
     expect(page.get_by_role("status").filter(has_text="Saved")).to_be_visible(timeout=60_000)
-    assert scene.done("accident") == 3
-    scene.ask("POST", "/api/jobs/accident/stop", {"keep_labels": False})
+    assert scene.done(job) == 3
+    scene.ask("POST", f"/api/jobs/{job}/stop", {"keep_labels": False})
 
 
 def test_a_draft_survives_a_closed_tab_and_another_browser(scene: Scene, open_as: Open) -> None:
@@ -278,6 +324,59 @@ def test_predictions_are_decided_on_one_by_one_or_all(scene: Scene, open_as: Ope
     scene.ask("POST", "/api/jobs/deciding/stop", {"keep_labels": False})
 
 
+def test_shapes_are_hidden_locked_and_nudged_and_the_view_is_ones_own(
+    scene: Scene, open_as: Open
+) -> None:
+    scene.open_job(
+        "own-view", dataset="nuclei", where="", limit=2, predictions="", shapes=["box", "mask"],
+        start_empty=True,
+    )  # fmt: skip
+    page = open_as("ada", "/label/own-view")
+    wait_drawn(page)
+    first = shown(page)
+    page.keyboard.press("b")
+    with page.expect_response(re.compile("/draft")):
+        drag(page, (0.4, 0.4), (0.5, 0.5))
+    row = page.locator(".shape-item")
+    right, down = (box_after(page, key) for key in ("Alt+ArrowRight", "Alt+ArrowDown"))
+    assert [round(b - a, 6) for a, b in zip(right, down, strict=True)] == [0, 1, 0, 1]
+    page.keyboard.press("l")
+    expect(row.get_by_role("button", name=re.compile("^Unlock"))).to_be_visible()
+    page.keyboard.press("Delete")
+    expect(row).to_have_count(1)  # what is locked stays
+    page.keyboard.press("l")
+    page.keyboard.press("i")
+    expect(row.get_by_role("button", name=re.compile("^Show"))).to_be_visible()
+    page.keyboard.press("i")
+    page.keyboard.press("Shift+i")
+    expect(page.get_by_role("button", name="Show every shape")).to_be_visible()
+    page.keyboard.press("Shift+i")
+    page.keyboard.press("m")
+    brush = page.get_by_role("slider", name="Brush")
+    before = float(brush.input_value())
+    page.keyboard.press("]")
+    assert float(brush.input_value()) > before
+    zoom = page.locator(".label-over.bottom")
+    fitted = zoom.inner_text()
+    page.keyboard.press("+")
+    expect(zoom).not_to_have_text(fitted)
+    page.keyboard.press("0")
+    expect(zoom).to_contain_text("100%")
+    page.keyboard.press("f")
+    expect(zoom).to_have_text(fitted, use_inner_text=True)
+    page.keyboard.press("ArrowRight")
+    wait_for_next(page, first)
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(f'{STAGE}[data-asset="{first}"]')
+    expect(row).to_have_count(1)
+    page.keyboard.press("x")  # somebody else's
+    wait_for_next(page, first)
+    eventually(lambda: items_of(scene, "own-view")[first]["state"] == "queued")
+    page.get_by_role("slider", name="Brightness").fill("1.5")
+    expect(page.get_by_role("button", name="Reset")).to_be_visible()
+    scene.ask("POST", "/api/jobs/own-view/stop", {"keep_labels": False})
+
+
 def test_a_box_becomes_a_mask(scene: Scene, open_as: Open) -> None:
     nuclei = {"dataset": "nuclei", "where": "", "predictions": "", "shapes": ["mask"]}
     scene.open_job("smart", limit=1, start_empty=True, **nuclei)
@@ -317,6 +416,26 @@ def test_what_the_dataset_says_already_is_there_to_correct(scene: Scene, open_as
     assert len(after) == len(before) - 1
     [edited] = [shape for id_, shape in after.items() if shape != known[id_]]
     assert (edited["edited_from"], edited["source"]) == (edited["id"], "labeler:ada")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("purpose", ["label", "review"])
+def test_labeling_and_review_stand_in_nobodys_way(
+    scene: Scene, open_as: Open, axe: str, theme: str, purpose: str
+) -> None:
+    job = f"seen-{purpose}-{theme}"
+    scene.open_job(job, dataset="nuclei@v1", where="", limit=1, predictions="", review=True)
+    [asset] = items_of(scene, job)
+    if purpose == "review":
+        labels = {"shapes": [], "tags": ["blurred"]}
+        scene.ask("POST", f"/api/jobs/{job}/items/{asset}/labels", labels)
+    page = open_as("rhea", f"/label/{job}?for={purpose}", color_scheme=theme)
+    wait_drawn(page)
+    assert serious(page, axe) == []
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert serious(page, axe) == []
+    scene.ask("POST", f"/api/jobs/{job}/stop", {"keep_labels": False})
 
 
 def test_keys_are_shown_and_can_be_changed(scene: Scene, open_as: Open) -> None:

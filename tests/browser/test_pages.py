@@ -7,6 +7,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -70,6 +72,30 @@ def test_workflow_by_keyboard_and_by_link(scene: Scene, open_as: Open) -> None:
     page.keyboard.type("nuclei")
     page.keyboard.press("Enter")
     expect(page.get_by_label("About the selected node")).to_contain_text("nuclei")
+
+
+def test_workflow_is_filtered_by_kind_dataset_and_time_and_collapsed(
+    scene: Scene, open_as: Open
+) -> None:
+    page = open_as("vera", "/workflow?detail=all")
+    shop, nuclei, model = (
+        page.locator(f'[data-id="{node}"]')
+        for node in ("dataset:shop@1", "dataset:nuclei@1", "model:shop@1")
+    )
+    expect(nuclei).to_have_count(1)
+    page.get_by_role("group", name="Kinds shown").get_by_role("button", name="Models").click()
+    expect(model).to_have_count(0)
+    expect(shop).to_have_count(1)
+    page.get_by_role("group", name="Kinds shown").get_by_role("button", name="Models").click()
+    page.get_by_label("Dataset", exact=True).select_option("shop")
+    expect(nuclei).to_have_count(0)
+    expect(model).to_have_count(1)
+    page.clock.install()
+    page.clock.fast_forward("30:00:00")
+    page.goto(f"{scene.console}/workflow?detail=all&since=24")
+    expect(page.get_by_role("heading", name="Nothing matches these filters")).to_be_visible()
+    page.get_by_role("button", name="Clear the filters").click()
+    expect(nuclei).to_have_count(1)
 
 
 @pytest.mark.parametrize("kind", ["SVG", "PNG"])
@@ -190,16 +216,75 @@ def test_a_folder_is_imported_and_what_was_left_out_is_shown(
     (folder / "good.png").write_bytes(image)
     (folder / "again.png").write_bytes(image)
     (folder / "broken.png").write_bytes(image[: len(image) // 2])
+    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    cv2.imwrite(str(folder / "alike.png"), cv2.add(pixels, 2))
+    cv2.imwrite(str(folder / "tiny.png"), pixels[:4, :4])
     page = open_as("admin", "/import")
     page.get_by_label("Folder").set_input_files(folder)
-    expect(page.get_by_text("3 files").first).to_be_visible()
+    expect(page.get_by_text("5 files").first).to_be_visible()
     page.get_by_label("Dataset", exact=True).fill("camera")
     page.keyboard.press("Enter")
     imports = page.get_by_role("region", name="Imports")
     expect(imports.get_by_text("camera v1")).to_be_visible()
     imports.get_by_role("button", name="What was left out").first.click()
-    expect(page.get_by_role("cell", name="exact duplicate")).to_be_visible()
-    expect(page.get_by_role("cell", name="corrupt", exact=True)).to_be_visible()
+    for file, reason in {
+        "again.png": "exact duplicate", "alike.png": "near duplicate", "tiny.png": "too small",
+    }.items():  # fmt: skip
+        row = page.get_by_role("row", name=re.compile(file))
+        expect(row.get_by_role("cell", name=reason, exact=True)).to_be_visible()
+        picture = row.locator("img.drop-thumb").first
+        picture.scroll_into_view_if_needed()
+        expect(picture).to_have_js_property("complete", True)
+        assert picture.evaluate("picture => picture.naturalWidth") > 0
+    broken = page.get_by_role("row", name=re.compile("broken.png"))
+    expect(broken.get_by_role("img", name="No picture: corrupt")).to_be_visible()
+    page.get_by_role("group", name="Reason").get_by_role("button", name="too small 1").click()
+    expect(page.get_by_role("row", name=re.compile("png"))).to_have_count(1)
+
+
+def test_what_a_service_refused_is_handled_again_or_discarded(
+    scene: Scene, open_as: Open, axe: str
+) -> None:
+    asked = {"dataset": "unheard", "source": {"connection": "uploads", "bucket": "no-such-bucket"}}
+    scene.ask("POST", "/api/imports", asked)
+
+    def letters() -> list[dict[str, Any]]:
+        found = scene.ask("GET", "/api/dead")["letters"]
+        return [one for one in found if "no-such-bucket" in one["reason"]]
+
+    [first] = eventually(letters)
+    page = open_as("admin", "/live?tab=dead")
+    row = page.get_by_role("row", name=re.compile("no-such-bucket"))
+    expect(row).to_be_visible()
+    assert serious(page, axe) == []
+    row.get_by_role("button", name="Open").click()
+    expect(page.get_by_role("dialog")).to_contain_text("unheard")
+    page.keyboard.press("Escape")
+    row.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("is handled again")).to_be_visible()
+    [again] = eventually(lambda: [one for one in letters() if one["sequence"] > first["sequence"]])
+    assert again["can_retry"]
+    page.reload()
+    expect(row).to_have_count(1)
+    row.get_by_role("button", name="Discard").click()
+    page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+    expect(row).to_have_count(0)
+    assert letters() == []
+
+
+def test_events_appear_as_they_happen(scene: Scene, open_as: Open) -> None:
+    page = open_as("vera", "/live?tab=events")
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="nuclei").first).to_be_visible()  # what was before
+    scene.open_job("heard", limit=1)
+    news = page.get_by_role("row", name=re.compile("heard"))
+    expect(news.first).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    before = news.count()
+    scene.ask("POST", "/api/jobs/heard/stop", {"keep_labels": False})
+    page.get_by_label("Type").select_option(label="labeling job committed")
+    expect(news).to_have_count(before)
 
 
 def test_users_and_tokens_are_made_and_taken_back(scene: Scene, open_as: Open) -> None:
@@ -228,6 +313,20 @@ def test_users_and_tokens_are_made_and_taken_back(scene: Scene, open_as: Open) -
     expect(page.get_by_role("row", name=re.compile("nightly"))).to_contain_text("revoked")
 
 
+def test_what_cannot_be_read_is_not_told_as_nothing(scene: Scene, open_as: Open) -> None:
+    page = open_as("admin", "/people")
+    reason = "the bus does not answer"
+    page.route(
+        re.compile("/api/(imports|datasets|models|jobs|runs|users|workflow)"),
+        lambda route: route.fulfill(status=422, json={"error": reason}),
+    )
+    for path in ("workflow", "datasets", "models", "label", "live", "import", "people"):
+        page.goto(f"{scene.console}/{path}")
+        expect(page.get_by_role("alert").first).to_contain_text(reason)
+        expect(page.get_by_role("button", name="Try again").first).to_be_visible()
+        expect(page.get_by_text(re.compile("yet", re.IGNORECASE))).to_have_count(0)
+
+
 def test_anything_is_found_from_anywhere(scene: Scene, open_as: Open) -> None:
     page = open_as("vera", "/models")
     expect(page.get_by_role("heading", name="Models")).to_be_visible()
@@ -240,25 +339,42 @@ def test_anything_is_found_from_anywhere(scene: Scene, open_as: Open) -> None:
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize(
-    "path",
+    ("person", "path"),
     [
-        "/workflow?node=dataset%3Ashop%401",
-        "/datasets",
-        "/datasets/shop",
-        "/datasets/shop?tab=versions",
-        "/label",
-        "/models/shop/1?tab=evaluation",
-        "/live",
-        "/live?tab=queues",
-        "/import",
-        "/people",
+        pytest.param("", "/sign-in", id="sign-in"),
+        *(
+            pytest.param("admin", path, id=path.lstrip("/"))
+            for path in (
+                "/workflow?node=dataset%3Ashop%401",
+                "/datasets",
+                "/datasets/shop",
+                "/datasets/nuclei",
+                "/datasets/shop?tab=versions",
+                "/datasets/shop?tab=diff",
+                "/datasets/shop?tab=drops",
+                "/label",
+                "/models",
+                "/models/shop",
+                "/models/shop?tab=aliases",
+                "/models/shop/1?tab=evaluation",
+                "/live",
+                "/live?tab=agents",
+                "/live?tab=queues",
+                "/live?tab=events",
+                "/live?tab=dead",
+                "/import",
+                "/people",
+                "/nowhere",
+            )
+        ),
     ],
 )
 def test_nothing_stands_in_the_way_of_anybody(
-    scene: Scene, open_as: Open, axe: str, path: str, theme: str
+    scene: Scene, open_as: Open, axe: str, person: str, path: str, theme: str
 ) -> None:
-    page = open_as("admin", path, color_scheme=theme)
+    page = open_as(person, path, color_scheme=theme)
     page.wait_for_load_state("networkidle")
+    expect(page.get_by_role("heading").first).to_be_visible()
     assert serious(page, axe) == []
 
 
