@@ -6,11 +6,13 @@ import asyncio
 import struct
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import grpc
 import numpy as np
 import pytest
+from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -307,6 +309,38 @@ async def test_a_deadline_frees_its_place(
     assert servable.statistics.snapshot().images == 1
 
 
+async def test_images_are_decoded_while_the_engine_is_busy(
+    client: Client, model: ArtefactRef, service: Inference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (servable,) = service.repository.loaded()
+    busy, gate, decoded = threading.Event(), threading.Event(), threading.Semaphore(0)
+    run, submit = servable.batcher._run, servable.batcher.submit
+
+    def slow(feeds: Arrays) -> dict[str, Array]:
+        busy.set()
+        assert gate.wait(20)
+        return run(feeds)
+
+    def queued(*args: Any, **kwargs: Any) -> None:
+        submit(*args, **kwargs)
+        decoded.release()
+
+    monkeypatch.setattr(servable.batcher, "_run", slow)
+    first = asyncio.create_task(client.infer(raw_request("UINT8", [1, 8, 8, 3], pixels("red"))))
+    assert await asyncio.to_thread(busy.wait, 20)
+    monkeypatch.setattr(servable.batcher, "submit", queued)
+    colours = ("green", "blue")
+    later = [asyncio.create_task(client.infer(images_request(encoded(c)))) for c in colours]
+    try:
+        for _ in later:  # pixels are there, and the engine has not answered anybody yet
+            assert await asyncio.to_thread(decoded.acquire, timeout=20)
+        assert servable.statistics.snapshot().executions == 0
+    finally:
+        gate.set()
+    assert [classes(await one)[0] for one in (first, *later)] == ["red", *colours]
+    assert servable.statistics.snapshot().executions == 2
+
+
 # --- metadata
 
 
@@ -427,6 +461,17 @@ async def test_health_and_reflection_answer(service: Inference) -> None:
         (listed,) = await asyncio.to_thread(
             lambda: list(stub.ServerReflectionInfo(iter([ask]), timeout=10))
         )
+        of = reflection_pb2.ServerReflectionRequest(
+            file_containing_symbol="inference.GRPCInferenceService"
+        )
+        (found,) = await asyncio.to_thread(
+            lambda: list(stub.ServerReflectionInfo(iter([of]), timeout=10))
+        )
+        files = map(
+            descriptor_pb2.FileDescriptorProto.FromString,
+            found.file_descriptor_response.file_descriptor_proto,
+        )
+        assert service_pb2.DESCRIPTOR.name in {file.name for file in files}
         names = {service.name for service in listed.list_services_response.service}
         assert "inference.GRPCInferenceService" in names
         assert "loopline.contracts.inference.v1.PredictService" in names
