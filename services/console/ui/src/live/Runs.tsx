@@ -225,9 +225,10 @@ function RunCurves({ id, isRunning }: { id: string; isRunning: boolean }) {
   });
   const groups = useMemo(() => {
     const points = progress.data?.points ?? [];
-    const names = [...new Set(points.flatMap(({ figures }) => Object.keys(figures)))].filter(
-      (name) => !name.includes(":"),
-    );
+    // Sorted, so that each keeps its colour: maps arrive in any order.
+    const names = [...new Set(points.flatMap(({ figures }) => Object.keys(figures)))]
+      .filter((name) => !name.includes(":"))
+      .sort();
     const lines = (wanted: (name: string) => boolean): Line[] =>
       names.filter(wanted).map((name, index) => {
         const own = points.filter(({ figures }) => figures[name] !== undefined);
