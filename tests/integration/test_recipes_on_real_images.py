@@ -6,6 +6,7 @@ CPU time is its own.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -24,6 +25,7 @@ from loopline.formats import coco
 from loopline.vision.headers import read_header
 from services.trainer.domain.examples import Annotation, Example
 from services.trainer.domain.job import PLACED, REPORT, Describe, Placed, Train, Trained
+from tests.integration.inference_pipeline import check_pipeline
 
 FASHION_PARTS = {"labeled": "train", "unlabeled": "train", "test": "test"}
 FASHION_TRAINED = 2350  # what the demo's second model has: 1,350 and the 1,000 that are asked for
@@ -118,7 +120,9 @@ def test_a_recipe_reaches_its_figure_in_its_time(
     assert trained.figures["onnx_parity_metrics"] <= 1e-3
 
 
-def test_the_graph_says_its_opset_and_what_goes_in_and_out(tmp_path: Path) -> None:
+def test_the_graph_says_its_opset_and_what_goes_in_and_out_and_works_in_a_pipeline(
+    tmp_path: Path,
+) -> None:
     training = TRAININGS["nuclei-boxes"]
     short = Training("detection", "nuclei", "map50", 0, 0, training.parameters | {"epochs": 1})
     placed = list(examples(short, tmp_path))
@@ -137,3 +141,5 @@ def test_the_graph_says_its_opset_and_what_goes_in_and_out(tmp_path: Path) -> No
         "width_px": 128,
     }
     assert "non-maximum suppression" in stated["postprocessing"]
+    photos = [example.path.read_bytes() for example in placed[:2]]
+    asyncio.run(check_pipeline(path.read_bytes(), photos, tmp_path))
