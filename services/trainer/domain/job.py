@@ -39,15 +39,16 @@ class Place(Message):
         rank: Which one this is, from 0; the first writes checkpoints and has the result.
         members: (agent, host) of all, by rank; empty for one alone.
         team: Names this attempt.
-        rendezvous: Where all meet: "10.0.0.5:29500", an address of the first.
+        rendezvous: Where all meet: "10.0.0.5:29500", an address of the first; of port 0 where
+            nobody else need know it.
         address: Where the others reach this one.
     """
 
     rank: int = 0
     members: tuple[tuple[str, str], ...] = ()
-    team: str = ""
-    rendezvous: str = ""
-    address: str = ""
+    team: str = "alone"
+    rendezvous: str = "127.0.0.1:0"
+    address: str = "127.0.0.1"
 
     @property
     def nodes(self) -> int:

@@ -172,43 +172,29 @@ def _launch(folder: Path, count: int, place: Place) -> str:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from services.trainer.training import meeting
+
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+    # What they say to each other goes over the interface at which the others reach this one.
+    if interface := interface_of(place.address):
+        os.environ.update(dict.fromkeys(INTERFACES, interface))
     config = LaunchConfig(
         min_nodes=place.nodes,
         max_nodes=place.nodes,
         nproc_per_node=count,
         max_restarts=0,
         monitor_interval=MONITOR_S,
-        **(_meeting(place) if place.nodes > 1 else _meeting_here(folder)),
+        run_id=place.team,
+        rdzv_backend=meeting.BACKEND,
+        rdzv_endpoint=place.rendezvous,
+        rdzv_configs={"rank": place.rank, "timeout": MEETING_S},
+        local_addr=place.address,
     )
     try:
         elastic_launch(config, sys.executable)("-m", MEMBER, str(folder), str(os.getpid()))
     except ChildFailedError as error:
         return next(_killed(error), "")
     return ""
-
-
-def _meeting_here(folder: Path) -> dict[str, Any]:
-    return {
-        "run_id": folder.name,
-        "rdzv_backend": "c10d",
-        "rdzv_endpoint": "127.0.0.1:0",
-        "rdzv_configs": {"is_host": True},
-        "local_addr": "127.0.0.1",
-    }
-
-
-def _meeting(place: Place) -> dict[str, Any]:
-    """Return where machines meet; what they then say goes over the interface that others reach."""
-    if interface := interface_of(place.address):
-        os.environ.update(dict.fromkeys(INTERFACES, interface))
-    return {
-        "run_id": place.team,
-        "rdzv_backend": "static",
-        "rdzv_endpoint": place.rendezvous,
-        "rdzv_configs": {"rank": place.rank, "timeout": MEETING_S},
-        "local_addr": place.address,
-    }
 
 
 def interface_of(host: str) -> str:
