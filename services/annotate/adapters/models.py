@@ -95,7 +95,10 @@ class Models:
         ref, alias = parse_ref(model, ArtefactKind.ARTEFACT_KIND_MODEL)
         images = await self._objects.get_many(Area.ASSETS, list(assets))
         request = predict_pb2.PredictRequest(
-            model=ref.name, version=alias or str(ref.version or ""), images=images
+            model=ref.name,
+            version=alias or str(ref.version or ""),
+            images=images,
+            unrecorded=True,  # what labelers are shown is not what customers ask
         )
         response = await self._ask(request)
         source = f"model:{response.model.digest}"

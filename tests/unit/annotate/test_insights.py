@@ -156,6 +156,7 @@ async def test_a_model_is_asked_about_one_item_and_shown_from_then_on(
     [shape] = said["shapes"]
     assert shape["source"] == f"model:{'c' * 64}"
     assert served.asked[0].version == "champion"
+    assert served.asked[0].unrecorded
     assert served.tokens == [f"Bearer {TOKEN}"]
     item_now = (await desk.client.get(path)).json()
     assert item_now["predicted"] == said["shapes"]
