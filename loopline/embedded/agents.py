@@ -222,7 +222,7 @@ async def _admitted(nats_url: str, password: str) -> Client | None:
     client = Client()
     try:
         await client.connect(nats_url, user=ADMIN, password=password, allow_reconnect=False)
-    except nats.errors.Error:
+    except (nats.errors.Error, ConnectionError):  # it hangs up, with or without a word
         if client._transport is not None:  # a refused client leaves its socket open
             client._transport.close()  # type: ignore[no-untyped-call]
         return None

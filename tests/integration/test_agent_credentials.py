@@ -61,7 +61,7 @@ async def admission(told: dict[str, str]) -> Client | None:
             inbox_prefix=b"_INBOX.trainer",
             error_cb=_ignored,
         )
-    except nats.errors.Error:
+    except (nats.errors.Error, ConnectionError):
         if client._transport is not None:  # a refused client leaves its socket open
             client._transport.close()  # type: ignore[no-untyped-call]
         return None
