@@ -137,8 +137,9 @@ class Jobs:
             if asked == head.message.specification:
                 raise Unchanged(f"labeling job {job} is so")
             check_options(job, options_of(asked))
-            run = self._edit(head, actor, {"changed": changes.told()})
-            what = ", ".join(changes.told())
+            told = changes.told(head.message.specification)
+            run = self._edit(head, actor, {"changed": told})
+            what = ", ".join(told)
             message = _changed(
                 head, state_of(head.message.state), run, f"{job} changed by {actor.name}: {what}"
             )

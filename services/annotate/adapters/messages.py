@@ -95,13 +95,17 @@ class Changes:
     priority: int | None = None
     instructions: str | None = None
 
-    def told(self) -> dict[str, object]:
-        """Return what changes, as JSON values."""
-        values = {name: getattr(self, name) for name in self.__slots__}
+    def told(self, command: OpenLabelingJob) -> dict[str, object]:
+        """Return what changes of a command, as JSON values."""
+        asked = self.applied(command)
+        values = {
+            name: getattr(self, name)
+            for name in self.__slots__
+            if getattr(asked, name) != getattr(command, name)
+        }
         return {
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in values.items()
-            if value is not None
         }
 
     def applied(self, command: OpenLabelingJob) -> OpenLabelingJob:

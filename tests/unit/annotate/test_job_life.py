@@ -162,6 +162,9 @@ async def test_a_deadline_is_moved_and_taken_away(desk: Desk) -> None:
     gone = await changed(deadline="")
     assert (gone["deadline"], gone["priority"]) == (None, 2)
     assert (await changed(deadline=""))["version"] == gone["version"]
+    await changed(labelers=[], instructions=gone["instructions"], priority=3)
+    history = (await desk.client.get(f"/v1/jobs/{JOB}/history")).json()["history"]
+    assert history[-1]["summary"] == f"{JOB} changed by olga: priority"  # what stayed is not told
     refused = await desk.client.patch(f"/v1/jobs/{JOB}", json={"deadline": "never"})
     assert refused.status_code == 422
 
