@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from playwright.sync_api import Locator, Page
 
 from loopline.client.sync import Loopline
 
@@ -43,6 +44,18 @@ def eventually(tell: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
             return said
         assert time.monotonic() < until, "it did not come about in time"
         time.sleep(0.05)
+
+
+def in_sight(page: Page, node: str) -> Locator:
+    """Return a card of the graph, all of which is shown: what is out of sight is not drawn."""
+    card = page.locator(f'[data-id="{node}"]')
+
+    def is_drawn() -> bool:
+        page.get_by_role("button", name="Fit", exact=True).click()
+        return card.count() == 1
+
+    eventually(is_drawn)
+    return card
 
 
 @dataclass

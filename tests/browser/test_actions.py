@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.scene import DATA, TRACE_URL, Scene, eventually
+from tests.browser.scene import DATA, TRACE_URL, Scene, eventually, in_sight
 from tests.browser.test_pages import serious
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(300)]
@@ -95,7 +95,7 @@ def test_a_model_is_trained_again_reproduced_compared_promoted_and_measured(
         panel = panel_of(page, scene, f"model:again@{version}")
         press(page, panel, "Promote to champion")
         expect(panel.get_by_text("champion", exact=True)).to_be_visible()
-    expect(page.locator('[data-id="model:again@2"]')).to_contain_text("champion")
+    expect(in_sight(page, "model:again@2")).to_contain_text("champion")
 
     page.goto(f"{scene.console}/models/again/2?tab=evaluation")
     page.get_by_role("button", name="Measure").click()
