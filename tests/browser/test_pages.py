@@ -290,7 +290,9 @@ def test_users_and_tokens_are_made_and_taken_back(scene: Scene, open_as: Open) -
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Name").fill("newcomer")
     dialog.get_by_role("button", name="Add", exact=True).click()
-    link = page.locator(".secret").inner_text()
+    secret = page.locator(".secret")
+    expect(secret).to_be_visible()  # it can be read before its dialogue is open
+    link = secret.inner_text()
     page.keyboard.press("Escape")
     guest = open_as("", link.removeprefix(scene.console))
     expect(guest.locator(".me")).to_contain_text("newcomer")
@@ -303,7 +305,8 @@ def test_users_and_tokens_are_made_and_taken_back(scene: Scene, open_as: Open) -
     page.get_by_role("button", name="New token").click()
     page.get_by_role("dialog").get_by_label("What for").fill("nightly")
     page.get_by_role("button", name="Make it").click()
-    assert len(page.locator(".secret").inner_text()) > 100
+    expect(secret).to_be_visible()
+    assert len(secret.inner_text()) > 100
     page.keyboard.press("Escape")
     page.get_by_role("row", name=re.compile("nightly")).get_by_role("button", name="Revoke").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()

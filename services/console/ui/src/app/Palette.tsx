@@ -2,7 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { Boxes, Database, type LucideIcon, Search, SquarePen } from "lucide-react";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useLayoutEffect, useMemo, useRef, useState } from "react";
 import { useNavigate } from "react-router";
 import { get, type Schemas } from "../api/client";
 import { PAGES } from "./Shell";
@@ -62,7 +62,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
     .filter(({ label, what }) => `${label} ${what}`.toLowerCase().includes(wanted))
     .slice(0, SHOWN_MAX);
   const current = Math.min(at, found.length - 1);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!place.current?.open) place.current?.showModal();
   }, []);
   const open = (path: string): void => {

@@ -1,7 +1,7 @@
 // A modal dialogue on the browser's own <dialog>: it keeps the focus and closes on Escape.
 
 import { X } from "lucide-react";
-import { type ReactNode, useEffect, useRef } from "react";
+import { type ReactNode, useLayoutEffect, useRef } from "react";
 import { Button, IconButton } from "./controls";
 import { Refusal } from "./states";
 
@@ -22,7 +22,8 @@ export function Dialog({
   wide?: boolean;
 }) {
   const place = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Before anything is painted: what one presses once it is there is for it.
+  useLayoutEffect(() => {
     const dialog = place.current;
     if (!dialog || dialog.open) return;
     dialog.showModal();
