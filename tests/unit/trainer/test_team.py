@@ -66,8 +66,8 @@ def test_two_processes_make_what_one_makes_but_for_rounding(
     small_catalogue: list[Product], tmp_path: Path
 ) -> None:
     listener = Listener()
-    open_at: set[str] = set()
-    listener.on_checkpoint = lambda: open_at.update(listening_addresses())
+    others, open_at = listening_addresses(), set[tuple[str, int]]()
+    listener.on_checkpoint = lambda: open_at.update(listening_addresses() - others)
     # No dropout: each process has its own.
     both = shared("steady", small_catalogue, tmp_path / "both", listener, processes=2)
     assert isinstance(both, Trained), both
@@ -82,7 +82,7 @@ def test_two_processes_make_what_one_makes_but_for_rounding(
     assert len(saved) == len(set(saved)) > 0  # of the first process alone
     epochs = [r.epoch for r in listener.reports if isinstance(r, Progress) and r.metrics]
     assert epochs == [1, 2]
-    assert open_at == {"127.0.0.1"}  # of the launcher and of all members
+    assert {ip for ip, _ in open_at} == {"127.0.0.1"}  # of the launcher and of all members
 
 
 def test_a_killed_process_fails_the_attempt_and_the_next_goes_on_from_the_checkpoint(
@@ -151,10 +151,10 @@ def member_pids() -> list[int]:
     return sorted(found)
 
 
-def listening_addresses() -> set[str]:
+def listening_addresses() -> set[tuple[str, int]]:
     """Return where this process and those that share a training take connections."""
     return {
-        connection.laddr.ip
+        (connection.laddr.ip, connection.laddr.port)
         for pid in (os.getpid(), *member_pids())
         for connection in psutil.Process(pid).net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
