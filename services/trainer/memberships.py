@@ -15,14 +15,14 @@ from loopline.runtime.service import Service
 from loopline.store import runs
 from services.trainer.adapters.colleagues import colleagues
 from services.trainer.adapters.messages import InitialWeights, Training
-from services.trainer.adapters.process import TrainingProcess
+from services.trainer.adapters.process import TrainingProcess, beside
 from services.trainer.domain import team as teams
 from services.trainer.domain.ending import Separated
 from services.trainer.domain.job import Followed
 from services.trainer.domain.team import Colleague
 from services.trainer.settings import TrainerSettings
 from services.trainer.teams import place_of
-from services.trainer.watch import Watch
+from services.trainer.watch import watch
 from services.trainer.workbench import Workbench
 
 POLL_S: Final = 1.0
@@ -116,7 +116,7 @@ class Memberships:
             place = place_of(chosen, rank, self._settings.advertise_host)
             async with (
                 self._bench.supplied(training, process) as job,
-                Watch(lambda: self._abandoned(team, leader), process),
+                beside(process, watch(lambda: self._abandoned(team, leader)), "watch over a team"),
             ):
                 async for report in process.train(job.model_copy(update={"place": place})):
                     if isinstance(report, Followed):

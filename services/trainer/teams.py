@@ -21,13 +21,13 @@ from loopline.runtime.service import Service
 from loopline.store.commits import timestamp
 from services.trainer.adapters.colleagues import call_of, colleagues
 from services.trainer.adapters.messages import Training
-from services.trainer.adapters.process import TrainingProcess
+from services.trainer.adapters.process import TrainingProcess, beside
 from services.trainer.domain import team as teams
 from services.trainer.domain.ending import Separated
 from services.trainer.domain.job import ALONE, Place
 from services.trainer.domain.team import Call, Colleague
 from services.trainer.settings import TrainerSettings
-from services.trainer.watch import Watch
+from services.trainer.watch import watch
 
 POLL_S: Final = 0.5
 """How often the others' reports are looked up while agents are waited for: one direct get."""
@@ -85,7 +85,8 @@ class Teams:
             await self._gathered(team, waits)
             log.info("team_complete", run_id=team.run_id, agents=[m.id for m in team.members])
             ready: set[str] = set()
-            async with Watch(lambda: self._missed(team, ready), process):
+            watching = watch(lambda: self._missed(team, ready))
+            async with beside(process, watching, "watch over a team"):
                 yield place_of(team, 0, self._settings.advertise_host)
         except Separated as error:
             raise await self._reason(team, error) from error

@@ -14,8 +14,7 @@ from services.trainer.adapters.checkpoints import RunFolders
 from services.trainer.adapters.files import write_whole
 from services.trainer.adapters.initial_weights import WeightFiles
 from services.trainer.adapters.messages import ITEM_COLUMNS, Training, example_of
-from services.trainer.adapters.process import TrainingProcess, started
-from services.trainer.adapters.supply import Supply
+from services.trainer.adapters.process import TrainingProcess, beside, started
 from services.trainer.domain.examples import Selection, select
 from services.trainer.domain.job import PLACED, Placed, Train
 from services.trainer.domain.supply import arrival_order
@@ -75,7 +74,8 @@ class Workbench:
                 memory_bytes=self._settings.decoded_bytes,
                 initial_weights=await self.weights.bring(training.initial_weights, folder),
             )
-            async with Supply(self.cache, arrival_order(selection, seed), process):
+            fetching = self.cache.fetch(arrival_order(selection, seed))
+            async with beside(process, fetching, "image supply"):
                 yield job
 
     async def _select(self, training: Training) -> Selection:

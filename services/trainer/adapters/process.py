@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -169,6 +169,39 @@ async def started(
         yield training
     finally:
         await training.end()
+
+
+@contextlib.asynccontextmanager
+async def beside(
+    process: TrainingProcess, work: Coroutine[Any, Any, object], name: str
+) -> AsyncIterator[None]:
+    """Do work while the block trains, and no longer; what it raises kills the process.
+
+    Args:
+        process: What the block trains with.
+        work: What is done.
+        name: Of its task.
+
+    Raises:
+        Exception: What the work raised, where the block raises a LooplineError: the process that
+            ended of the work says only that it was killed.
+    """
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(lambda done: process.kill() if _error_of(done) else None)
+    try:
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    except LooplineError:
+        if (error := _error_of(task)) is not None:
+            raise error from None
+        raise
+
+
+def _error_of(task: asyncio.Task[object]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()
 
 
 def _environment() -> dict[str, str]:

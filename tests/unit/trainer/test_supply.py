@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from loopline.errors import NotFound, Transient
-from services.trainer.adapters.asset_cache import AssetCache
-from services.trainer.adapters.process import TrainingProcess
-from services.trainer.adapters.supply import Supply
+from services.trainer.adapters.process import TrainingProcess, beside
 from services.trainer.domain.examples import TEST, TRAIN, VALIDATION, Example, Selection
 from services.trainer.domain.supply import LOOKED_AT, arrival_order
 from services.trainer.training.pixels import arrived
@@ -49,8 +48,8 @@ class Process:
         self.killed.set()
 
 
-def supply(warehouse: Warehouse, process: Process) -> Supply:
-    return Supply(cast("AssetCache", warehouse), ["a", "b"], cast("TrainingProcess", process))
+def supply(warehouse: Warehouse, process: Process) -> AbstractAsyncContextManager[None]:
+    return beside(cast("TrainingProcess", process), warehouse.fetch(["a", "b"]), "image supply")
 
 
 def selection(count: int) -> Selection:
@@ -89,6 +88,12 @@ async def test_a_training_that_ends_before_all_images_came_ends_the_fetching() -
     assert warehouse.asked == ["a", "b"]
     assert warehouse.cancelled
     assert not process.killed.is_set()
+
+
+async def test_what_cannot_be_fetched_any_more_does_not_undo_a_training_that_has_ended() -> None:
+    process = Process()
+    async with supply(Warehouse(NotFound("the image is lost")), process):
+        await process.killed.wait()
 
 
 def test_an_image_on_its_way_is_waited_for(tmp_path: Path) -> None:

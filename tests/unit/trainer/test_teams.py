@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from loopline.contracts import (
     ArtefactRef,
@@ -37,6 +38,7 @@ from services.trainer.memberships import Memberships
 from services.trainer.service import Trainer
 from services.trainer.settings import TrainerSettings
 from services.trainer.teams import Teams
+from services.trainer.watch import watch
 from services.trainer.workbench import Workbench
 
 TIMEOUT_S = 20.0
@@ -242,6 +244,20 @@ async def test_a_separation_that_nobody_explains_is_tried_again(
     error = await failed(working)
     assert type(error) is Transient
     assert error.message == f"the connection was closed; {teams.GOES_ON}"
+
+
+async def test_a_look_that_fails_is_told_and_another_one_follows() -> None:
+    looks = iter([ValueError("a fault of ours"), None, Rejected("it cannot go on")])
+
+    async def ask() -> LooplineError | None:
+        found = next(looks)
+        if isinstance(found, ValueError):
+            raise found
+        return found
+
+    with capture_logs() as logs:
+        assert (await failed(watch(ask))).message == "it cannot go on"
+    assert [line["event"] for line in logs] == ["watch_failed"]
 
 
 async def test_who_has_done_its_part_may_leave_while_the_first_finishes(
