@@ -7,13 +7,12 @@ With `--check` nothing is written; the exit status says whether the committed fi
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import yaml
 
 from loopline.contracts.catalog import EVENTS, SEND_NOTIFICATION, SERVICES
+from tools.written import ROOT, write_or_check
 
-ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "deploy" / "helm" / "loopline" / "files" / "consumers.yaml"
 NO_WORK = (SEND_NOTIFICATION,)
 """A receiver that does not answer keeps its message in flight for days: no reason to start more."""
@@ -40,13 +39,7 @@ def consumers() -> dict[str, list[dict[str, str]]]:
 def main() -> int:
     """Write, or check; return the exit status."""
     text = HEAD + yaml.safe_dump({"consumers": consumers()}, sort_keys=False)
-    if FILE.exists() and FILE.read_text() == text:
-        return 0
-    print(f"{'stale' if '--check' in sys.argv else 'writes'}: {FILE.relative_to(ROOT)}")
-    if "--check" in sys.argv:
-        return 1
-    FILE.write_text(text)
-    return 0
+    return write_or_check({FILE: text})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from urllib.parse import quote
 
 import yaml
 
-FOLDER = Path(__file__).resolve().parent.parent / "deploy" / "observability" / "grafana"
+from tools.written import ROOT, write_or_check
+
+FOLDER = ROOT / "deploy" / "observability" / "grafana"
 COLUMNS = 24
 WIDTH = 8
 HEIGHTS = {"stat": 4, "timeseries": 8}
@@ -143,15 +145,7 @@ def generated() -> dict[Path, str]:
 
 def main() -> int:
     """Write, or check; return the exit status."""
-    texts = generated()
-    stale = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
-    for path in stale:
-        print(f"{'stale' if '--check' in sys.argv else 'writes'}: {path.name}")
-    if "--check" in sys.argv:
-        return 1 if stale else 0
-    for path in stale:
-        path.write_text(texts[path])
-    return 0
+    return write_or_check(generated())
 
 
 if __name__ == "__main__":

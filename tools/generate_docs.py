@@ -21,8 +21,8 @@ from loopline.contracts import catalog
 from loopline.contracts.catalog import EVENTS, SERVICES, Event, Stream
 from loopline.runtime.service import Service
 from tools.protoschema import comments, message_schema
+from tools.written import ROOT, write_or_check
 
-ROOT = Path(__file__).resolve().parent.parent
 ASYNCAPI_SCHEMA = ROOT / "tools/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json"
 MARKER = re.compile(r"(<!-- events -->\n).*?(<!-- /events -->)", re.DOTALL)
 INTRODUCTION = """# Events
@@ -197,15 +197,7 @@ def generated() -> dict[Path, str]:
 
 def main() -> int:
     """Write, or check; return the exit status."""
-    stale = [p for p, text in generated().items() if not p.exists() or p.read_text() != text]
-    for path in stale:
-        print(f"{'stale' if '--check' in sys.argv else 'writes'}: {path.relative_to(ROOT)}")
-    if "--check" in sys.argv:
-        return 1 if stale else 0
-    for path in stale:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(generated()[path])
-    return 0
+    return write_or_check(generated())
 
 
 if __name__ == "__main__":

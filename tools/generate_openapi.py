@@ -17,8 +17,7 @@ from fastapi import FastAPI
 from loopline import __version__
 from loopline.store.blobs import MemoryBlobs
 from loopline.testing.memory import MemoryBus, memory_service
-
-ROOT = Path(__file__).resolve().parent.parent
+from tools.written import ROOT, write_or_check
 
 
 def documents() -> dict[Path, dict[str, Any]]:
@@ -67,14 +66,7 @@ def main() -> int:
         path: json.dumps(document, indent=1, sort_keys=True) + "\n"
         for path, document in documents().items()
     }
-    stale = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
-    for path in stale:
-        print(f"{'stale' if '--check' in sys.argv else 'writes'}: {path.relative_to(ROOT)}")
-    if "--check" in sys.argv:
-        return 1 if stale else 0
-    for path in stale:
-        path.write_text(texts[path])
-    return 0
+    return write_or_check(texts)
 
 
 if __name__ == "__main__":
