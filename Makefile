@@ -62,7 +62,7 @@ test-browser: $(READY) $(UI_BUILT)  ## The console in a real browser (Debian: ap
 	$(RUN) -m pytest -m external tests/browser $(ARGS)
 
 test-external: test-browser $(TOOLS)  ## The same, and against peers' programs in environments of their own
-	@$(MAKE) --no-print-directory bench-peers PEERS="kserve label-studio datumaro"
+	@$(MAKE) --no-print-directory bench-peers PEERS="kserve tritonclient label-studio datumaro"
 	$(RUN) -m pytest -m external --ignore tests/browser $(ARGS)  # the browser's driver keeps a loop running
 
 check: $(READY) $(TOOLS) $(UI_BUILT)  ## Lint, types, layers, contracts, generated code

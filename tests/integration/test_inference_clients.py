@@ -1,4 +1,7 @@
-"""Clients of the field, unmodified, against both fronts; each in a process of its own."""
+"""Clients of the field, unmodified, against both fronts; each in a process of its own.
+
+`make test-external` asks once more with clients that share no package with us.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,12 @@ from services.inference.service import Inference
 from services.inference.settings import InferenceSettings
 
 CLIENTS = Path(__file__).parent / "clients"
-KSERVE = Path(__file__).parents[2] / ".bench/peers/kserve/bin/python"
+PEERS = Path(__file__).parents[2] / ".bench/peers"
+TRITON, KSERVE = (str(PEERS / name / "bin/python") for name in ("tritonclient", "kserve"))
+INTERPRETERS = [
+    pytest.param(sys.executable, id="here"),
+    pytest.param(TRITON, id="apart", marks=pytest.mark.external),
+]
 SIDE_PX = 16
 CLIENT_TIMEOUT_S = 120.0
 
@@ -50,6 +58,8 @@ def images(tmp_path: Path) -> Path:
     for name in ("blue.jpg", "red.png"):
         bgr = cv2.cvtColor(solid(name.partition(".")[0], 48), cv2.COLOR_RGB2BGR)
         assert cv2.imwrite(str(tmp_path / name), bgr)
+    jpeg = (tmp_path / "blue.jpg").read_bytes()
+    (tmp_path / "broken.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     return tmp_path
 
 
@@ -70,10 +80,10 @@ async def deploy(service: Inference) -> None:
     await service.aliases.catch_up()
 
 
-async def run_client(script: str, address: str, *arguments: object, python: str = "") -> Any:
+async def run_client(python: str, script: str, address: str, *arguments: object) -> Any:
     """Return what a client's script saw."""
     client = await asyncio.create_subprocess_exec(
-        python or sys.executable,
+        python,
         str(CLIENTS / script),
         address,
         *map(str, arguments),
@@ -85,15 +95,15 @@ async def run_client(script: str, address: str, *arguments: object, python: str 
     return json.loads(output)
 
 
-async def test_tritonclient_over_grpc_works_for_all_of_it(service: Inference, images: Path) -> None:
-    seen = await run_client("triton_grpc.py", f"127.0.0.1:{service.fronts.grpc.port}", images)
-
-    assert seen["tasks"] == {
-        "detection": {"boxes": [1, 3, 4], "scores": [1, 3], "labels": [1, 3]},
-        "segmentation": {"mask": [1, SIDE_PX, SIDE_PX], "confidence": [1, SIDE_PX, SIDE_PX]},
-    }
-    assert set(seen["datatypes"]) == set(ONNX_TYPES)
-    assert all(seen["datatypes"].values()), seen["datatypes"]
+@pytest.mark.parametrize("python", INTERPRETERS)
+async def test_tritonclient_over_grpc_works_for_all_of_it(
+    service: Inference, images: Path, python: str
+) -> None:
+    address = f"127.0.0.1:{service.fronts.grpc.port}"
+    seen = await run_client(python, "triton_grpc.py", address, images)
+    aio = seen.pop("aio")
+    for told in (seen, aio):
+        check_grpc(told)
 
     first, wrong, third, fourth, final = seen["stream"]
     assert first == ["frame-0", ["red"], False]
@@ -101,6 +111,31 @@ async def test_tritonclient_over_grpc_works_for_all_of_it(service: Inference, im
     assert third == ["frame-2", ["blue"], False]
     assert fourth == ["frame-3", ["green", "red"], False]
     assert final == ["", ["blue"], True]
+    assert seen["called_back"] == ["blue"]
+    assert aio["stream"] == [[str(n), COLOURS[n % 3]] for n in range(6)]
+    assert aio["concurrently"] == [COLOURS[n % 3] for n in range(30)]
+
+
+def check_grpc(seen: dict[str, Any]) -> None:
+    """Check one conversation over gRPC."""
+    answers = seen["answers"]
+    assert answers["files"] == ["blue", "red"]
+    assert answers["one_axis"] == answers["by_version"] == answers["by_alias"] == ["red"]
+    assert (answers["raw"], answers["typed"]) == (["green"], ["blue"])
+    assert answers["parameters"] == ["blue"]
+    assert answers["compressed"] == {"gzip": True, "deflate": True}
+
+    missing = {"model", "version", "metadata", "config", "statistics"}
+    for name, (status, _) in seen["refusals"].items():
+        wanted = "NOT_FOUND" if name in missing else "INVALID_ARGUMENT"
+        assert status == f"StatusCode.{'UNIMPLEMENTED' if name == 'cuda' else wanted}", name
+
+    assert seen["tasks"] == {
+        "detection": {"boxes": [1, 3, 4], "scores": [1, 3], "labels": [1, 3]},
+        "segmentation": {"mask": [1, SIDE_PX, SIDE_PX], "confidence": [1, SIDE_PX, SIDE_PX]},
+    }
+    assert set(seen["datatypes"]) == set(ONNX_TYPES)
+    assert all(seen["datatypes"].values()), seen["datatypes"]
 
     memory = seen["shared_memory"]
     assert memory["classes"] == memory["best"] == ["blue", "green"]
@@ -115,57 +150,70 @@ async def test_tritonclient_over_grpc_works_for_all_of_it(service: Inference, im
     assert memory["unregistered"] == ["inputs"]
 
     described = seen["described"]
-    assert described["live"]
-    assert described["ready"]
-    assert {"statistics", "system_shared_memory"} <= set(described["extensions"])
+    assert {"statistics", "system_shared_memory"} <= set(described["server"]["extensions"])
+    assert described["version_ready"] == [True, False]
+    assert described["versions"] == ["1"]
     assert described["config"]["platform"] == "onnxruntime_onnx"
     (statistics,) = described["statistics"]
-    assert int(statistics["inference_stats"]["queue"]["count"]) > 0
-    assert int(statistics["batch_stats"][0]["compute_infer"]["ns"]) > 0
+    check_statistics(statistics)
     assert described["all_statistics"] == 5
     assert [v.split(":")[1:] for v in described["classification"]] == [["1", "green"], ["0", "red"]]
-    assert described["async"] == ["blue"]
+
     check_repository(seen["repository"], "StatusCode.UNAVAILABLE", "StatusCode.INVALID_ARGUMENT")
     assert seen["repository"]["nothing"][0] == "StatusCode.NOT_FOUND"
     assert seen["repository"]["unload_nothing"][0] == "StatusCode.NOT_FOUND"
     assert [e["state"] for e in seen["repository"]["index"]] == ["UNAVAILABLE"]
 
-    aio = seen["aio"]
-    assert aio["stream"] == [[str(n), COLOURS[n % 3]] for n in range(6)]
-    assert aio["answers"] == [COLOURS[n % 3] for n in range(9)]
-    assert (aio["unloaded"], aio["loaded"], aio["config"]) == (False, True, "colours")
-    assert aio["regions"] == {}
+
+@pytest.mark.parametrize("python", INTERPRETERS)
+async def test_tritonclient_over_http_works_for_all_of_it(
+    service: Inference, images: Path, python: str
+) -> None:
+    address = f"127.0.0.1:{service.fronts.rest.port}"
+    seen = await run_client(python, "triton_http.py", address, images)
+    aio = seen.pop("aio")
+    (servable,) = [s for s in service.repository.loaded() if s.model.name == "colours"]
+    for told in (seen, aio):
+        check_http(told, servable.model.digest)
+    assert seen["async"] == ["green"]
+    assert aio["concurrently"] == [COLOURS[n % 3] for n in range(9)]
 
 
-async def test_tritonclient_over_http_works_for_all_of_it(service: Inference, images: Path) -> None:
-    seen = await run_client("triton_http.py", f"127.0.0.1:{service.fronts.rest.port}", images)
-
+def check_http(seen: dict[str, Any], digest: str) -> None:
+    """Check one conversation over HTTP."""
     answers = seen["answers"]
     assert answers["files"] == ["blue", "red"]
     assert answers["id"] == "r1"
-    assert answers["pixels"] == answers["async"] == ["green"]
-    assert (answers["json"], answers["version"]) == (["blue"], ["red"])
+    assert answers["pixels"] == ["green"]
+    assert answers["json"] == answers["parameters"] == ["blue"]
+    assert answers["version"] == answers["alias"] == ["red"]
     assert answers["top"][0].endswith(":0:red")
     assert answers["gzip"]
     assert answers["deflate"]
-    (servable,) = [s for s in service.repository.loaded() if s.model.name == "colours"]
-    assert answers["digest"] == servable.model.digest
-    statuses = {name: status for name, (status, _) in seen["refusals"].items()}
-    assert statuses == {"datatype": "400", "model": "404", "version": "404", "output": "400"}
+    assert answers["digest"] == digest
+
+    missing = {"model", "version", "metadata", "config", "statistics"}
+    for name, (status, _) in seen["refusals"].items():
+        assert status == ("404" if name in missing else "400"), name
     assert "datatype FP32" in seen["refusals"]["datatype"][1]
+    assert "image 1: " in seen["refusals"]["image"][1]
 
     described = seen["described"]
     assert (described["live"], described["ready"], described["model_ready"]) == (True, True, True)
     assert described["other_ready"] is False
+    assert described["version_ready"] == [True, False]
     assert described["server"]["name"] == "loopline"
     assert described["metadata"]["inputs"] == [
         {"name": "image", "datatype": "UINT8", "shape": [-1, 8, 8, 3]}
     ]
+    assert described["versions"] == ["1"]
     assert described["config"]["max_batch_size"] == 64
     assert described["config"]["input"][0]["data_type"] == "TYPE_UINT8"
-    assert described["statistics"][0]["inference_stats"]["success"]["count"] > 0
+    (statistics,) = described["statistics"]
+    check_statistics(statistics)
+    assert described["all_statistics"] == 5
     assert {"name": "colours", "version": "1", "state": "READY", "reason": ""} in described["index"]
-    assert len(seen["datatypes"]) == 26
+    assert len(seen["datatypes"]) == 27
     assert all(seen["datatypes"].values()), seen["datatypes"]
 
     memory = seen["shared_memory"]
@@ -181,10 +229,18 @@ async def test_tritonclient_over_http_works_for_all_of_it(service: Inference, im
     assert memory["again"][0] == "409"
     check_repository(seen["repository"], "503", "400")
 
-    aio = seen["aio"]
-    assert aio["answers"] == [COLOURS[n % 3] for n in range(9)]
-    assert (aio["metadata"], aio["statistics"]) == ("colours", 5)
-    assert (aio["unloaded"], aio["loaded"]) == (False, True)
+
+def check_statistics(seen: dict[str, Any]) -> None:
+    """Check counts and nanoseconds: gRPC's client tells them as text, HTTP's as numbers."""
+    kinds = ("success", "queue", "compute_input", "compute_infer", "compute_output")
+    for kind in kinds:
+        assert int(seen["inference_stats"][kind]["count"]) > 0, kind
+        assert int(seen["inference_stats"][kind]["ns"]) > 0, kind
+    assert int(seen["inference_stats"]["fail"]["count"]) > 0
+    sizes = {int(batch["batch_size"]): batch for batch in seen["batch_stats"]}
+    assert {1, 2, 15} <= set(sizes)  # what was asked together was run together
+    for kind in kinds[2:]:
+        assert all(int(batch[kind]["ns"]) > 0 for batch in sizes.values()), kind
 
 
 def check_repository(seen: dict[str, Any], unavailable: str, invalid: str) -> None:
@@ -195,11 +251,11 @@ def check_repository(seen: dict[str, Any], unavailable: str, invalid: str) -> No
     assert seen["override"][0] == invalid
 
 
-@pytest.mark.external  # `make bench-peers PEERS=kserve` makes its environment
+@pytest.mark.external
 async def test_kserves_client_works_over_rest_and_grpc(service: Inference) -> None:
     rest_url = f"http://127.0.0.1:{service.fronts.rest.port}"
     grpc_address = f"127.0.0.1:{service.fronts.grpc.port}"
-    seen = await run_client("kserve_client.py", rest_url, grpc_address, python=str(KSERVE))
+    seen = await run_client(KSERVE, "kserve_client.py", rest_url, grpc_address)
     told = {"live": True, "ready": True, "model": True, "nothing": False}
     full = {"id": "k1", "best": [2, 0], "outputs": ["probabilities", "class", "confidence"]}
     refused = seen["rest"].pop("refused")

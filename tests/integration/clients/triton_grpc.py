@@ -1,6 +1,8 @@
-"""An unmodified tritonclient over gRPC: the synchronous client and asyncio's.
+"""An unmodified tritonclient over gRPC: one conversation, held by both of its clients.
 
-Usage: python triton_grpc.py HOST:PORT FOLDER. FOLDER has red.png. Prints one JSON document.
+Usage: python triton_grpc.py HOST:PORT FOLDER [SECTION ...]. FOLDER has blue.jpg, red.png and
+broken.jpg; the sections are the names in `CONVERSATION`, all of them where none is named. Prints
+one JSON document: what the synchronous client saw, and under "aio" what asyncio's did.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import json
 import queue
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,12 @@ import numpy.typing as npt
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 import tritonclient.utils.shared_memory as shm
+from blocking import Blocking  # type: ignore[import-not-found]  # it lies beside this script
 from tritonclient.utils import InferenceServerException, serialize_byte_tensor
 
 MODEL = "colours"
 COLOURS = ("red", "green", "blue")
+AT_ONCE = 30
 
 
 def pixels(*colours: str) -> npt.NDArray[np.uint8]:
@@ -40,16 +44,124 @@ def tensor(*colours: str) -> triton.InferInput:
     return given
 
 
+def typed_tensor(colour: str) -> triton.InferInput:
+    """Return one image in typed contents: what clients in other languages often send."""
+    given = tensor(colour)
+    raw = given._raw_content
+    given._raw_content = None
+    given._input.contents.uint_contents.extend(raw)
+    return given
+
+
+def files(*names: str, axes: int = 2, as_: str = "image") -> triton.InferInput:
+    """Return encoded images as an input of shape [N, 1], or [N]."""
+    data = [Path(sys.argv[2], name).read_bytes() for name in names]
+    shape = [len(data), 1][:axes]
+    given = triton.InferInput(as_, shape, "BYTES")
+    given.set_data_from_numpy(np.array(data, object).reshape(shape))
+    return given
+
+
 def classes(result: Any) -> list[str]:
+    """Return the class of each image."""
+    output = result.get_output("class")
+    if output.HasField("contents"):  # as_numpy of typed BYTES fails on NumPy 2
+        return [name.decode() for name in output.contents.bytes_contents]
     return [name.decode() for name in result.as_numpy("class").ravel()]
 
 
-def refused(call: Any) -> list[str]:
+def refused(call: Callable[[], object]) -> list[str]:
+    """Return status and message of a call that must fail."""
     try:
         call()
     except InferenceServerException as error:
         return [str(error.status()), str(error.message())]
     return ["OK", ""]
+
+
+def answers(client: Any) -> dict[str, Any]:
+    """Ask in every way that is served."""
+    full = client.infer(MODEL, [files("blue.jpg", "red.png")], request_id="r1")
+    response = full.get_response()
+    some = client.infer(
+        MODEL, [tensor("green")], outputs=[triton.InferRequestedOutput("confidence")]
+    )
+    many = list(COLOURS) * 5
+    with_parameters = client.infer(
+        MODEL,
+        [tensor("blue")],
+        priority=1,
+        timeout=20_000_000,  # microseconds, the server's
+        client_timeout=20,
+        parameters={"camera": "door", "lamp": 3, "night": True, "gain": 0.5},
+    )
+    return {
+        "files": classes(full),
+        "probabilities": full.as_numpy("probabilities").tolist(),
+        "confidence": full.as_numpy("confidence").tolist(),
+        "id": response.id,
+        "version": response.model_version,
+        "digest": response.parameters["model_digest"].string_param,
+        "one_axis": classes(client.infer(MODEL, [files("red.png", axes=1)])),
+        "raw": classes(client.infer(MODEL, [tensor("green")])),
+        "typed": classes(client.infer(MODEL, [typed_tensor("blue")])),
+        "by_version": classes(client.infer(MODEL, [tensor("red")], model_version="1")),
+        "by_alias": classes(client.infer(MODEL, [tensor("red")], model_version="champion")),
+        "requested": [output.name for output in some.get_response().outputs],
+        "parameters": classes(with_parameters),
+        "compressed": {
+            algorithm: classes(
+                client.infer(MODEL, [tensor(*many)], compression_algorithm=algorithm)
+            )
+            == many
+            for algorithm in ("gzip", "deflate")
+        },
+    }
+
+
+def refusals(client: Any) -> dict[str, list[str]]:
+    """Ask for what must be refused."""
+    wrong_shape = triton.InferInput("image", [1, 4, 4, 3], "UINT8")
+    wrong_shape.set_data_from_numpy(np.zeros((1, 4, 4, 3), np.uint8))
+    wrong_type = triton.InferInput("image", [1, 8, 8, 3], "FP32")
+    wrong_type.set_data_from_numpy(np.zeros((1, 8, 8, 3), np.float32))
+    wrong_name = files("red.png", as_="picture")
+    broken = files("red.png", "broken.jpg")
+    unknown = [triton.InferRequestedOutput("x")]
+    return {
+        "shape": refused(lambda: client.infer(MODEL, [wrong_shape])),
+        "datatype": refused(lambda: client.infer(MODEL, [wrong_type])),
+        "input": refused(lambda: client.infer(MODEL, [wrong_name])),
+        "image": refused(lambda: client.infer(MODEL, [broken])),
+        "output": refused(lambda: client.infer(MODEL, [tensor("red")], outputs=unknown)),
+        "model": refused(lambda: client.infer("nothing", [tensor("red")])),
+        "version": refused(lambda: client.infer(MODEL, [tensor("red")], model_version="99")),
+        "metadata": refused(lambda: client.get_model_metadata("nothing")),
+        "config": refused(lambda: client.get_model_config("nothing")),
+        "statistics": refused(lambda: client.get_inference_statistics("nothing")),
+        "cuda": refused(lambda: client.register_cuda_shared_memory("x", b"aGFuZGxl", 0, 1)),
+    }
+
+
+def described(client: Any) -> dict[str, Any]:
+    """Ask what there is."""
+    top = triton.InferRequestedOutput("probabilities", class_count=2)
+    ranked = client.infer(MODEL, [tensor("green")], outputs=[top]).as_numpy("probabilities")
+    return {
+        "live": client.is_server_live(),
+        "ready": client.is_server_ready(),
+        "model_ready": client.is_model_ready(MODEL),
+        "version_ready": [client.is_model_ready(MODEL, version) for version in ("1", "99")],
+        "other_ready": client.is_model_ready("nothing"),
+        "server": client.get_server_metadata(as_json=True),
+        "metadata": client.get_model_metadata(MODEL, as_json=True),
+        "versions": client.get_model_metadata(MODEL, "1", as_json=True)["versions"],
+        "config": client.get_model_config(MODEL, "1", as_json=True)["config"],
+        "index": client.get_model_repository_index(as_json=True)["models"],
+        "statistics": client.get_inference_statistics(MODEL, as_json=True)["model_stats"],
+        "all_statistics": len(client.get_inference_statistics().model_stats),
+        "classification": [value.decode() for value in ranked[0]],
+    }
 
 
 def repository(client: Any) -> dict[str, Any]:
@@ -92,8 +204,9 @@ def shared_memory(client: Any) -> dict[str, Any]:
         small.set_shared_memory("outputs", 8)
         unknown = triton.InferInput("image", list(array.shape), "UINT8")
         unknown.set_shared_memory("nothing", array.nbytes)
-        files = Path(sys.argv[2], "red.png").read_bytes()
-        encoded = serialize_byte_tensor(np.array([files], object))
+        encoded = serialize_byte_tensor(
+            np.array([Path(sys.argv[2], "red.png").read_bytes()], object)
+        )
         shm.set_shared_memory_region(inputs, [encoded], offset=1024)
         image_file = triton.InferInput("image", [1], "BYTES")
         image_file.set_shared_memory("inputs", len(encoded.item()), offset=1024)
@@ -118,31 +231,6 @@ def shared_memory(client: Any) -> dict[str, Any]:
 def _unregistered(client: Any) -> list[str]:
     client.unregister_system_shared_memory("outputs")
     return sorted(client.get_system_shared_memory_status().regions)
-
-
-def stream(client: Any) -> list[Any]:
-    """Stream frames, one of them wrong, and one by an alias."""
-    results: queue.Queue[Any] = queue.Queue()
-    client.start_stream(callback=lambda result, error: results.put((result, error)))
-    wrong = triton.InferInput("image", [1, 8, 8, 3], "FP32")
-    wrong.set_data_from_numpy(np.zeros((1, 8, 8, 3), np.float32))
-    frames = [tensor("red"), wrong, tensor("blue"), tensor("green", "red")]
-    for number, frame in enumerate(frames):
-        client.async_stream_infer(MODEL, [frame], request_id=f"frame-{number}")
-    client.async_stream_infer(
-        MODEL, [tensor("blue")], model_version="champion", enable_empty_final_response=True
-    )
-    seen: list[Any] = []
-    for _ in range(5):
-        result, error = results.get(timeout=30)
-        if error is not None:
-            seen.append(str(error))
-        else:
-            response = result.get_response()
-            final = response.parameters.get("triton_final_response")
-            seen.append([response.id, classes(result), bool(final and final.bool_param)])
-    client.stop_stream()
-    return seen
 
 
 def datatypes(client: Any) -> dict[str, bool]:
@@ -180,34 +268,53 @@ def datatypes(client: Any) -> dict[str, bool]:
 
 def tasks(client: Any) -> dict[str, Any]:
     """Ask models with several outputs."""
-    image = triton.InferInput("image", [1], "BYTES")
-    image.set_data_from_numpy(np.array([Path(sys.argv[2], "red.png").read_bytes()], object))
     found: dict[str, Any] = {}
     for model in ("detection", "segmentation"):
         metadata = client.get_model_metadata(model, as_json=True)
-        result = client.infer(model, [image])
+        result = client.infer(model, [files("red.png", axes=1)])
         names = [output["name"] for output in metadata["outputs"]]
         found[model] = {name: list(result.as_numpy(name).shape) for name in names}
     return found
 
 
-def described(client: Any) -> dict[str, Any]:
-    """Ask what there is."""
-    top = triton.InferRequestedOutput("probabilities", class_count=2)
-    ranked = client.infer(MODEL, [tensor("green")], outputs=[top]).as_numpy("probabilities")
-    return {
-        "live": client.is_server_live(),
-        "ready": client.is_server_ready(),
-        "extensions": list(client.get_server_metadata().extensions),
-        "config": client.get_model_config(MODEL, as_json=True)["config"],
-        "statistics": client.get_inference_statistics(MODEL, as_json=True)["model_stats"],
-        "all_statistics": len(client.get_inference_statistics().model_stats),
-        "classification": [value.decode() for value in ranked[0]],
-        "async": _async(client),
-    }
+CONVERSATION: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "answers": answers,
+    "refusals": refusals,
+    "described": described,
+    "tasks": tasks,
+    "datatypes": datatypes,
+    "shared_memory": shared_memory,
+    "repository": repository,
+}
 
 
-def _async(client: Any) -> list[str]:
+def stream(client: Any) -> list[Any]:
+    """Stream frames, one of them wrong, and one by an alias."""
+    results: queue.Queue[Any] = queue.Queue()
+    client.start_stream(callback=lambda result, error: results.put((result, error)))
+    wrong = triton.InferInput("image", [1, 8, 8, 3], "FP32")
+    wrong.set_data_from_numpy(np.zeros((1, 8, 8, 3), np.float32))
+    frames = [tensor("red"), wrong, tensor("blue"), tensor("green", "red")]
+    for number, frame in enumerate(frames):
+        client.async_stream_infer(MODEL, [frame], request_id=f"frame-{number}")
+    client.async_stream_infer(
+        MODEL, [tensor("blue")], model_version="champion", enable_empty_final_response=True
+    )
+    seen: list[Any] = []
+    for _ in range(5):
+        result, error = results.get(timeout=30)
+        if error is not None:
+            seen.append(str(error))
+        else:
+            response = result.get_response()
+            final = response.parameters.get("triton_final_response")
+            seen.append([response.id, classes(result), bool(final and final.bool_param)])
+    client.stop_stream()
+    return seen
+
+
+def called_back(client: Any) -> list[str]:
+    """Ask without waiting."""
     results: queue.Queue[Any] = queue.Queue()
     client.async_infer(MODEL, [tensor("blue")], lambda result, error: results.put((result, error)))
     result, error = results.get(timeout=30)
@@ -215,9 +322,16 @@ def _async(client: Any) -> list[str]:
     return classes(result)
 
 
-async def asyncio_client(address: str) -> dict[str, Any]:
-    """Ask the same of asyncio's client."""
-    client = triton_aio.InferenceServerClient(address)
+async def concurrently(client: Any) -> list[str]:
+    """Ask many times at once."""
+    found = await asyncio.gather(
+        *(client.infer(MODEL, [tensor(COLOURS[i % 3])]) for i in range(AT_ONCE))
+    )
+    return [classes(answer)[0] for answer in found]
+
+
+async def streamed(client: Any) -> list[list[str]]:
+    """Stream frames through asyncio's client."""
 
     async def frames() -> AsyncIterator[dict[str, Any]]:
         for number in range(6):
@@ -227,45 +341,35 @@ async def asyncio_client(address: str) -> dict[str, Any]:
                 "request_id": str(number),
             }
 
-    streamed = []
+    seen = []
     async for result, error in client.stream_infer(frames()):
         assert error is None, error
-        streamed.append([result.get_response().id, *classes(result)])
-    answers = await asyncio.gather(
-        *(client.infer(MODEL, [tensor(COLOURS[i % 3])]) for i in range(9))
-    )
-    await client.unload_model(MODEL)
-    unloaded = await client.is_model_ready(MODEL)
-    await client.load_model(MODEL)
-    seen = {
-        "live": await client.is_server_live(),
-        "stream": streamed,
-        "answers": [classes(answer)[0] for answer in answers],
-        "unloaded": unloaded,
-        "loaded": await client.is_model_ready(MODEL),
-        "config": (await client.get_model_config(MODEL)).config.name,
-        "regions": dict((await client.get_system_shared_memory_status()).regions),
-    }
-    await client.close()
+        seen.append([result.get_response().id, *classes(result)])
     return seen
 
 
-def main() -> None:
-    """Run everything and print it."""
-    address = sys.argv[1]
+async def connected(address: str) -> triton_aio.InferenceServerClient:
+    return triton_aio.InferenceServerClient(address)
+
+
+def main(address: str, sections: list[str]) -> dict[str, Any]:
+    """Hold the conversation with each client."""
+    sections = sections or list(CONVERSATION)
     client = triton.InferenceServerClient(address)
-    seen = {
-        "tasks": tasks(client),
-        "datatypes": datatypes(client),
-        "stream": stream(client),
-        "shared_memory": shared_memory(client),
-        "described": described(client),
-        "repository": repository(client),
-        "aio": asyncio.run(asyncio_client(address)),
-    }
+    seen: dict[str, Any] = {name: CONVERSATION[name](client) for name in sections}
+    seen |= {"stream": stream(client), "called_back": called_back(client)}
     client.close()
-    print(json.dumps(seen))
+    with asyncio.Runner() as runner:
+        aio = runner.run(connected(address))
+        blocking = Blocking(runner, aio)
+        seen["aio"] = {name: CONVERSATION[name](blocking) for name in sections}
+        seen["aio"] |= {
+            "stream": runner.run(streamed(aio)),
+            "concurrently": runner.run(concurrently(aio)),
+        }
+        runner.run(aio.close())
+    return seen
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(main(sys.argv[1], sys.argv[3:])))

@@ -1,7 +1,7 @@
-"""An unmodified tritonclient over HTTP: the synchronous client and asyncio's.
+"""An unmodified tritonclient over HTTP: one conversation, held by both of its clients.
 
-Usage: python triton_http.py HOST:PORT FOLDER. FOLDER has red.png and blue.jpg. Prints one JSON
-document.
+Usage: python triton_http.py HOST:PORT FOLDER. FOLDER has red.png, blue.jpg and broken.jpg. Prints
+one JSON document: what the synchronous client saw, and under "aio" what asyncio's did.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import asyncio
 import json
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 import tritonclient.utils.shared_memory as shm
+from blocking import Blocking  # type: ignore[import-not-found]  # it lies beside this script
 from tritonclient.utils import InferenceServerException
 
 MODEL = "colours"
@@ -75,6 +78,12 @@ def answers(client: Any) -> dict[str, Any]:
         response_compression_algorithm="deflate",
     )
     first = client.infer(MODEL, [files("blue.jpg", "red.png")], request_id="r1", priority=2)
+    with_parameters = client.infer(
+        MODEL,
+        [tensor("blue")],
+        timeout=20_000_000,  # microseconds, the server's
+        parameters={"camera": "door", "lamp": 3, "night": True, "gain": 0.5},
+    )
     return {
         "files": classes(first),
         "id": first.get_response()["id"],
@@ -82,6 +91,8 @@ def answers(client: Any) -> dict[str, Any]:
         "pixels": classes(client.infer(MODEL, [tensor("green")])),
         "json": classes(client.infer(MODEL, [tensor("blue", binary=False)], outputs=as_json)),
         "version": classes(client.infer(MODEL, [tensor("red")], model_version="1")),
+        "alias": classes(client.infer(MODEL, [tensor("red")], model_version="champion")),
+        "parameters": classes(with_parameters),
         "top": [
             v.decode()
             for v in client.infer(MODEL, [tensor("red")], outputs=top)
@@ -90,20 +101,26 @@ def answers(client: Any) -> dict[str, Any]:
         ],
         "gzip": classes(gzip) == many,
         "deflate": classes(deflate) == many,
-        "async": classes(client.async_infer(MODEL, [tensor("green")]).get_result()),
     }
 
 
 def refusals(client: Any) -> dict[str, list[str]]:
     wrong = triton.InferInput("image", [1, 8, 8, 3], "FP32")
     wrong.set_data_from_numpy(np.zeros((1, 8, 8, 3), np.float32))
+    shape = triton.InferInput("image", [1, 4, 4, 3], "UINT8")
+    shape.set_data_from_numpy(np.zeros((1, 4, 4, 3), np.uint8))
     return {
+        "shape": refused(lambda: client.infer(MODEL, [shape])),
         "datatype": refused(lambda: client.infer(MODEL, [wrong])),
+        "image": refused(lambda: client.infer(MODEL, [files("red.png", "broken.jpg")])),
         "model": refused(lambda: client.infer("nothing", [tensor("red")])),
         "version": refused(lambda: client.infer(MODEL, [tensor("red")], model_version="9")),
         "output": refused(
             lambda: client.infer(MODEL, [tensor("red")], outputs=[triton.InferRequestedOutput("x")])
         ),
+        "metadata": refused(lambda: client.get_model_metadata("nothing")),
+        "config": refused(lambda: client.get_model_config("nothing")),
+        "statistics": refused(lambda: client.get_inference_statistics("nothing")),
     }
 
 
@@ -112,11 +129,14 @@ def described(client: Any) -> dict[str, Any]:
         "live": client.is_server_live(),
         "ready": client.is_server_ready(),
         "model_ready": client.is_model_ready(MODEL),
+        "version_ready": [client.is_model_ready(MODEL, version) for version in ("1", "99")],
         "other_ready": client.is_model_ready("nothing"),
         "server": client.get_server_metadata(),
         "metadata": client.get_model_metadata(MODEL),
-        "config": client.get_model_config(MODEL),
+        "versions": client.get_model_metadata(MODEL, "1")["versions"],
+        "config": client.get_model_config(MODEL, "1"),
         "statistics": client.get_inference_statistics(MODEL)["model_stats"],
+        "all_statistics": len(client.get_inference_statistics()["model_stats"]),
         "index": client.get_model_repository_index(),
     }
 
@@ -195,45 +215,48 @@ def datatypes(client: Any) -> dict[str, bool]:
                     [[v if isinstance(v, bytes) else v.encode() for v in back[0]]], object
                 )
             same[f"{datatype} {'binary' if binary else 'json'}"] = bool((back == array).all())
-    return same
+    half = triton.InferInput("in_bf16", [1, 2], "BF16")
+    half.set_data_from_numpy(np.array([[0.5, -2]], ml_dtypes.bfloat16))
+    found = client.infer("echo-bf16", [half]).as_numpy("out_bf16")
+    return {**same, "BF16 binary": found.tolist() == [[0.5, -2]]}
 
 
-async def asyncio_client(address: str) -> dict[str, Any]:
-    client = triton_aio.InferenceServerClient(address)
+CONVERSATION: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "answers": answers,
+    "refusals": refusals,
+    "described": described,
+    "datatypes": datatypes,
+    "shared_memory": shared_memory,
+    "repository": repository,
+}
+
+
+async def concurrently(client: Any) -> list[str]:
+    """Ask many times at once."""
     found = await asyncio.gather(
         *(client.infer(MODEL, [tensor(*[COLOURS[i % 3]] * 15)]) for i in range(9))
     )
-    seen = {
-        "live": await client.is_server_live(),
-        "answers": [classes(answer)[0] for answer in found],
-        "metadata": (await client.get_model_metadata(MODEL))["name"],
-        "statistics": len((await client.get_inference_statistics())["model_stats"]),
-        "index": [entry["name"] for entry in await client.get_model_repository_index()],
-    }
-    await client.unload_model(MODEL)
-    seen["unloaded"] = await client.is_model_ready(MODEL)
-    await client.load_model(MODEL)
-    seen["loaded"] = await client.is_model_ready(MODEL)
-    await client.close()
+    return [classes(answer)[0] for answer in found]
+
+
+async def connected(address: str) -> triton_aio.InferenceServerClient:
+    return triton_aio.InferenceServerClient(address)
+
+
+def main(address: str) -> dict[str, Any]:
+    """Hold the conversation with each client."""
+    client = triton.InferenceServerClient(address, network_timeout=60, connection_timeout=60)
+    seen: dict[str, Any] = {name: section(client) for name, section in CONVERSATION.items()}
+    seen["async"] = classes(client.async_infer(MODEL, [tensor("green")]).get_result())
+    client.close()
+    with asyncio.Runner() as runner:
+        aio = runner.run(connected(address))
+        blocking = Blocking(runner, aio)
+        seen["aio"] = {name: section(blocking) for name, section in CONVERSATION.items()}
+        seen["aio"]["concurrently"] = runner.run(concurrently(aio))
+        runner.run(aio.close())
     return seen
 
 
-def main() -> None:
-    """Run everything and print it."""
-    address = sys.argv[1]
-    client = triton.InferenceServerClient(address, network_timeout=60, connection_timeout=60)
-    seen = {
-        "answers": answers(client),
-        "refusals": refusals(client),
-        "described": described(client),
-        "datatypes": datatypes(client),
-        "shared_memory": shared_memory(client),
-        "repository": repository(client),
-    }
-    client.close()
-    seen["aio"] = asyncio.run(asyncio_client(address))
-    print(json.dumps(seen))
-
-
 if __name__ == "__main__":
-    main()
+    print(json.dumps(main(sys.argv[1])))
