@@ -252,6 +252,10 @@ def test_who_asks_another_service_is_let_out_and_in(values: str) -> None:
     assert let("console", "lineage", 8080)
     assert let("annotate", "inference", 8001)
     assert not let("trainer", "annotate", 8080)
+    for port in (29_500, 32_768, 60_999):  # of a rendezvous, and what Linux gives out by itself
+        assert let("trainer", "trainer", port)
+        assert not let("ingest", "trainer", port)
+        assert not let("ingest", "ingest", port)
 
 
 def _lets(rule: Document, direction: str, service: str, port: int) -> bool:
@@ -260,16 +264,34 @@ def _lets(rule: Document, direction: str, service: str, port: int) -> bool:
         for peer in rule.get(direction, ())
         if "podSelector" in peer
     ]
-    return service in chosen and port in [each["port"] for each in rule["ports"]]
+    return service in chosen and any(
+        each["port"] <= port <= each.get("endPort", each["port"]) for each in rule["ports"]
+    )
 
 
 @CASES
-def test_agents_take_no_requests(values: str) -> None:
+def test_trainers_are_reached_at_their_pods_own_address(values: str) -> None:
+    """127.0.0.1, the default, is for agents of one machine: they would share with nobody."""
+    for pod in pods(values).values():
+        [container] = pod["spec"]["containers"]
+        given = [each for each in container["env"] if each["name"] == "LOOPLINE_ADVERTISE_HOST"]
+        is_trainer = pod["metadata"]["labels"]["app.kubernetes.io/component"] == "trainer"
+        address = {"fieldRef": {"fieldPath": "status.podIP"}}
+        assert [each.get("valueFrom") for each in given] == [address] * is_trainer
+
+
+@CASES
+def test_agents_take_no_requests_but_of_those_that_share_a_training(values: str) -> None:
     policies = of_kind(values, "NetworkPolicy")
     assert {name.removeprefix("loopline-") for name in policies} == {*SERVICES, "admin"}
     metrics = json.loads(values).get("networkPolicy", {}).get("metricsFrom")
     figures = [{"from": metrics, "ports": [{"port": 8080}]}] if metrics else []
-    assert policies["loopline-trainer"]["spec"]["ingress"] == figures
+    trainer = policies["loopline-trainer"]["spec"]
+    shared = {
+        "from": [{"podSelector": trainer["podSelector"]}],
+        "ports": [{"port": 1024, "endPort": 65_535, "protocol": "TCP"}],
+    }
+    assert trainer["ingress"] == [*figures, shared]
     assert not policies["loopline-admin"]["spec"]["ingress"]
     for policy in policies.values():
         assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
