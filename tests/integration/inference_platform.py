@@ -79,6 +79,7 @@ class Platform:
     log: CommitLog
     objects: ObjectStore
     bus: Bus
+    events: JetStreamLog
     processes: list[Process] = field(default_factory=list)
 
     async def start(self, **env: str) -> Process:
@@ -169,6 +170,7 @@ async def platform(
         CommitLog(JetStreamLog(client, Stream.COMMITS), workspace, source="test"),
         ObjectStore(blobs, workspace),
         Bus(outlet, workspace, source="test", clock=SystemClock()),
+        JetStreamLog(client, Stream.EVENTS),
     )
     yield platform
     for process in platform.processes:

@@ -1,9 +1,11 @@
-"""Applying a model to a dataset by processes that are killed."""
+"""Applying a model to a dataset by processes that share it, and are killed."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +17,7 @@ import pytest
 from loopline.contracts import (
     ApplyModel,
     ArtefactRef,
+    ChunkCompleted,
     PredictionsCommitted,
     RunKind,
     catalog,
@@ -29,10 +32,15 @@ from loopline.testing.onnx_models import (
     colour_classifier,
     commit_model,
 )
+from services.inference.domain.application import CHUNK_ITEMS
 from tests.integration.inference_platform import (
+    WORKSPACE,
     Platform,
     until,
 )
+
+CHUNKS = 4
+MORTAL = "mortal"  # the worker that dies
 
 
 @pytest.mark.slow
@@ -71,6 +79,53 @@ async def test_a_worker_that_is_killed_changes_nothing_in_the_predictions(
     )
     quiet = await apply(platform, undisturbed.ref, dataset)
     assert quiet.message.tree.digest == disturbed.message.tree.digest
+
+
+@pytest.mark.timeout(120)
+async def test_two_workers_share_an_application_and_one_dies_in_the_middle(
+    platform: Platform,
+) -> None:
+    """The one left does the rest, and the tree is that of one worker alone."""
+    model = await commit_model(platform.log, platform.objects, colour_classifier(sharpness=0.01))
+    failpoints = platform.folder / "failpoints"
+    failpoints.mkdir()
+    # It said that its first chunk is done and has not acknowledged it; it may be at another.
+    armed = {
+        "LOOPLINE_AGENT": MORTAL,
+        "LOOPLINE_DATA_DIR": str(platform.folder / MORTAL),
+        "LOOPLINE_FAILPOINTS": "on_predict_chunk/after_publish",
+        "LOOPLINE_FAILPOINTS_DIR": str(failpoints),
+    }
+    dataset, _, dying = await asyncio.gather(
+        pictures(platform, range(CHUNKS * CHUNK_ITEMS)),
+        platform.start(),
+        platform.start(**armed),
+    )
+    shared = await apply(platform, model.ref, dataset)
+    assert await asyncio.to_thread(dying.popen.wait, 30) == -signal.SIGKILL
+
+    count = CHUNKS * CHUNK_ITEMS
+    assert (shared.message.selected, shared.message.tree.count) == (count, count)
+    assert len(await platform.log.history(catalog.PREDICTIONS_COMMITTED)) == 1
+    done_by = await chunks_done_by(platform)
+    assert done_by.total() == CHUNKS
+    assert done_by[MORTAL] == 1
+
+    again = await commit_model(
+        platform.log, platform.objects, colour_classifier(sharpness=0.01), name="quiet"
+    )
+    alone = await apply(platform, again.ref, dataset)
+    assert alone.message.tree.digest == shared.message.tree.digest
+    assert (await chunks_done_by(platform))[MORTAL] == 1
+
+
+async def chunks_done_by(platform: Platform) -> Counter[str]:
+    """Return how many chunks each worker did."""
+    subject = catalog.CHUNK_COMPLETED.subject(WORKSPACE)
+    done = [
+        ChunkCompleted.FromString(record.data) for record in await platform.events.last(subject)
+    ]
+    return Counter(chunk.agent.id for chunk in done)
 
 
 async def fired(failpoints: Path) -> int:
