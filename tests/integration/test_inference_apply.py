@@ -89,7 +89,7 @@ async def test_two_workers_share_an_application_and_one_dies_in_the_middle(
     model = await commit_model(platform.log, platform.objects, colour_classifier(sharpness=0.01))
     failpoints = platform.folder / "failpoints"
     failpoints.mkdir()
-    # It said that its first chunk is done and has not acknowledged it; it may be at another.
+    # It said that its first chunk is done, acknowledged none, and holds one more or said so too.
     armed = {
         "LOOPLINE_AGENT": MORTAL,
         "LOOPLINE_DATA_DIR": str(platform.folder / MORTAL),
@@ -109,14 +109,14 @@ async def test_two_workers_share_an_application_and_one_dies_in_the_middle(
     assert len(await platform.log.history(catalog.PREDICTIONS_COMMITTED)) == 1
     done_by = await chunks_done_by(platform)
     assert done_by.total() == CHUNKS
-    assert done_by[MORTAL] == 1
+    assert 0 < done_by[MORTAL] < CHUNKS
 
     again = await commit_model(
         platform.log, platform.objects, colour_classifier(sharpness=0.01), name="quiet"
     )
     alone = await apply(platform, again.ref, dataset)
     assert alone.message.tree.digest == shared.message.tree.digest
-    assert (await chunks_done_by(platform))[MORTAL] == 1
+    assert (await chunks_done_by(platform))[MORTAL] == done_by[MORTAL]
 
 
 async def chunks_done_by(platform: Platform) -> Counter[str]:
