@@ -110,20 +110,26 @@ async def test_odd_images_are_seen_as_people_see_them(
     assert await classes(client, *map(make, COLOURS[:2])) == ["red", "green"]
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "1", "I;16"])
-async def test_grey_images_have_no_colour(client: Client, model: ArtefactRef, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "format_"),
+    [("L", "PNG"), ("LA", "PNG"), ("1", "PNG"), ("I;16", "PNG"), ("L", "JPEG"), ("L", "WEBP")],
+)
+async def test_grey_images_have_no_colour(
+    client: Client, model: ArtefactRef, mode: str, format_: str
+) -> None:
     grey = np.full((40, 40), 200, np.uint16 if mode == "I;16" else np.uint8)
     data = io.BytesIO()
     image = Image.fromarray(grey * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
-    image.save(data, "PNG")
+    image.save(data, format_)
     request = predict_pb2.PredictRequest(model="colours", images=[data.getvalue()])
     (answer,) = (await client.predict(request)).predictions
     assert not answer.error
     assert [score.score for score in answer.scores] == pytest.approx([1 / 3] * 3, abs=0.01)
 
 
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP"])
 async def test_a_picture_that_lies_on_its_side_is_stood_up(
-    client: Client, service: Inference
+    client: Client, service: Inference, format_: str
 ) -> None:
     """Boxes are told in the pixels of the picture as people see it."""
     onnx = colour_detector(SIDE_PX)
@@ -143,7 +149,7 @@ async def test_a_picture_that_lies_on_its_side_is_stood_up(
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it a quarter to the right
     data = io.BytesIO()
-    Image.fromarray(np.rot90(upright)).save(data, "PNG", exif=exif)
+    Image.fromarray(np.rot90(upright)).save(data, format_, exif=exif)
     request = predict_pb2.PredictRequest(model="boxes", images=[data.getvalue()])
     (answer,) = (await client.predict(request)).predictions
     (shape,) = answer.shapes
