@@ -46,7 +46,12 @@ def _row(version: ModelVersion, aliases: dict[str, str]) -> tuple[object, ...]:
 def _aliases(loopline: Loopline, name: str) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for head in loopline.model.aliases(name):
-        found.setdefault(head.message.target.digest, []).append(head.message.alias)
+        moved = head.message
+        found.setdefault(moved.target.digest, []).append(moved.alias)
+        if moved.HasField("rollout"):
+            shares = f"canary {moved.rollout.canary:.0%}, shadow {moved.rollout.shadow:.0%}"
+            beside = found.setdefault(moved.rollout.candidate.digest, [])
+            beside.append(f"beside {moved.alias}: {shares}")
     return {digest: ", ".join(sorted(names)) for digest, names in found.items()}
 
 
@@ -114,6 +119,23 @@ def promote(
 
 
 @app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    alias: Annotated[str, typer.Option(help="The alias to move back.")] = "champion",
+    reason: Annotated[str, typer.Option(help="Why; kept in the log.")] = "",
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move an alias to where it pointed before; a version beside it only goes away."""
+    with connect(data) as loopline:
+        moved = loopline.model.rollback(name, alias, reason)
+    if as_json:
+        emit_json(moved.message)
+    else:
+        console.print(moved.commit.summary)
+
+
+@app.command()
 def rollout(
     version: Version,
     alias: Annotated[str, typer.Option(help="The alias to stand beside.")] = "champion",
@@ -125,7 +147,7 @@ def rollout(
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a version beside an alias's; `model promote` ends it, forwards or back."""
+    """Put a version beside an alias's; `model promote` ends it, and so does `model rollback`."""
     with connect(data) as loopline:
         moved = loopline.model.rollout(version, alias, canary, shadow, reason)
     if as_json:

@@ -105,6 +105,30 @@ class ModelVerbs:
             catalog.ALIAS_MOVED, build, model=target.name, alias=alias
         )
 
+    async def rollback(
+        self, name: str, alias: str = "champion", reason: str = ""
+    ) -> Committed[AliasMoved]:
+        """Move an alias back: to the version it pointed to before, or to be without a rollout.
+
+        Args:
+            name: The model.
+            alias: The alias. Where a version stands beside its own (`rollout`), that ends.
+            reason: Why; kept in the log.
+
+        Raises:
+            Rejected: It was never at another version.
+            NotFound: There is no such model or alias.
+        """
+        history = await self._session.log.history(catalog.ALIAS_MOVED, model=name, alias=alias)
+        if not history:
+            raise NotFound(f"the model {name!r} has no alias {alias!r}", model=name)
+        now = history[-1].message
+        back = [now.target] if now.HasField("rollout") else _before(now.target, history)
+        if not back:
+            raise Rejected(f"{alias} of {name} was never at another version", model=name)
+        reason = reason or f"rolled back by {self._session.settings.user}"
+        return await self.promote(f"{name}@v{back[-1].version}", alias, reason)
+
     async def rollout(
         self,
         version: str,
@@ -113,7 +137,9 @@ class ModelVerbs:
         shadow: float = 0.0,
         reason: str = "",
     ) -> Committed[AliasMoved]:
-        """Put a version beside the one that an alias points to; `promote` ends it, either way.
+        """Put a version beside the one that an alias points to.
+
+        `promote` to that version ends it, and so does `rollback`.
 
         Args:
             version: The second version: "catalogue@v3".
@@ -240,6 +266,12 @@ class ModelVerbs:
             unrecorded=not recorded,
         )
         return await inference.predict(self._session.settings, request)
+
+
+def _before(target: ArtefactRef, history: Aliases) -> Sequence[ArtefactRef]:
+    """Return where an alias pointed before it pointed to `target`, the last one at the end."""
+    pointed = [move.message.target for move in history]
+    return [ref for ref in pointed if ref.digest != target.digest]
 
 
 def _as_candidate(ref: ArtefactRef) -> ArtefactRef:

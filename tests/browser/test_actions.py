@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from loopline.client.sync import Loopline
 from tests.browser.conftest import Open
 from tests.browser.scene import DATA, TRACE_URL, Scene, eventually, in_sight
 from tests.browser.test_pages import serious
@@ -110,6 +111,21 @@ def test_a_model_is_trained_again_reproduced_compared_promoted_and_measured(
     expect(page.get_by_text("champion is v1 again")).to_be_visible()
     [again] = [one for one in scene.ask("GET", "/api/models")["models"] if one["name"] == "again"]
     assert again["aliases"] == {"champion": 1}
+
+    with Loopline.connect(scene.data_dir) as loopline:
+        loopline.model.rollout("again@v2", canary=0.1)
+    page.reload()
+    expect(page.get_by_text("v2: 10.0% of requests")).to_be_visible()
+    page.get_by_role("button", name="Roll back").click()
+    page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    expect(page.get_by_text("champion is v1 alone")).to_be_visible()
+    with Loopline.connect(scene.data_dir) as loopline:
+        loopline.model.rollout("again@v2", canary=0.1)
+    page.reload()
+    page.get_by_role("button", name="Promote v2").click()
+    assert serious(page, axe) == []
+    page.get_by_role("dialog").get_by_role("button", name="Promote").click()
+    expect(page.get_by_text("champion is again v2")).to_be_visible()
 
 
 def test_a_run_is_stopped_and_asked_for_again_on_the_graph(scene: Scene, open_as: Open) -> None:

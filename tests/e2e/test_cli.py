@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -11,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from loopline.cli.main import app
+from loopline.client.aio import AsyncLoopline
 from loopline.demo.images import Picture, read_pictures
 from loopline.embedded.endpoints import Endpoints
+from loopline.embedded.identities import Credentials
+from loopline.embedded.layout import DataFolder
 from loopline.errors import LooplineError
 from loopline.store.blobs import S3Blobs
+from loopline.testing.onnx_models import colour_classifier, commit_model
 from loopline.vision.headers import read_header
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -166,6 +172,29 @@ def test_a_flow_is_put_and_shown_as_written(loopline: CommandLine, tmp_path: Pat
     loopline.text("flow", "put", str(path))
     assert loopline.text("flow", "show", "products").strip() == FLOW.strip()
     assert "products@v1" in loopline.text("flow", "list")
+
+
+async def two_versions(data: Path) -> None:
+    """Commit two versions of a model, as the trainer: a person's own user may not."""
+    trainer = Credentials.load_or_generate(DataFolder(data).credentials)["trainer"]
+    own: dict[str, Any] = {"nats_user": "trainer", "nats_password": SecretStr(trainer.password)}
+    async with await AsyncLoopline.connect(data, **own) as client:
+        for sharpness in (0.1, 0.2):
+            onnx = colour_classifier(sharpness=sharpness)
+            await commit_model(client.session.log, client.session.objects, onnx)
+
+
+def test_a_version_is_rolled_out_and_rolled_back(loopline: CommandLine) -> None:
+    loopline = WithoutProcesses(loopline.data)
+    asyncio.run(two_versions(loopline.data))
+    loopline.text("model", "promote", "colours@v1")
+    moved = loopline.json("model", "rollout", "colours@v2", "--canary", "0.1", "--shadow", "0.2")
+    assert moved["rollout"]["candidate"]["version"] == "2"
+    listed = loopline.text("model", "list", "colours")
+    assert "beside champion" in " ".join(listed.split())
+    assert "champion is now colours@v1" in loopline.text("model", "rollback", "colours")
+    assert "beside" not in loopline.text("model", "list", "colours")
+    assert "never at another version" in loopline.error("model", "rollback", "colours")
 
 
 def test_storage_is_whole(imported: Any, loopline: CommandLine) -> None:

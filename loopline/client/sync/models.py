@@ -48,6 +48,22 @@ class ModelVerbs:
         """Move an alias to a version by hand; moving it back is a rollback."""
         return self._portal.call(self._client.promote(version, alias, reason))
 
+    def rollback(
+        self, name: str, alias: str = "champion", reason: str = ""
+    ) -> Committed[AliasMoved]:
+        """Move an alias back: to the version it pointed to before, or to be without a rollout.
+
+        Args:
+            name: The model.
+            alias: The alias. Where a version stands beside its own (`rollout`), that ends.
+            reason: Why; kept in the log.
+
+        Raises:
+            Rejected: It was never at another version.
+            NotFound: There is no such model or alias.
+        """
+        return self._portal.call(self._client.rollback(name, alias, reason))
+
     def rollout(
         self,
         version: str,
@@ -56,7 +72,9 @@ class ModelVerbs:
         shadow: float = 0.0,
         reason: str = "",
     ) -> Committed[AliasMoved]:
-        """Put a version beside the one that an alias points to; `promote` ends it, either way.
+        """Put a version beside the one that an alias points to.
+
+        `promote` to that version ends it, and so does `rollback`.
 
         Args:
             version: The second version: "catalogue@v3".

@@ -16,8 +16,9 @@ from loopline.contracts import (
     Evaluation,
     EvaluationCommitted,
     ModelCommitted,
+    Rollout,
 )
-from loopline.errors import NotFound, Rejected
+from loopline.errors import NotFound
 from loopline.lineage.details import iso, plain_struct
 from loopline.store.commits import Committed
 from loopline.store.datasets import Datasets
@@ -43,6 +44,7 @@ from services.console.bodies.models import (
     MovesOut,
     ReportOut,
     RollbackIn,
+    RolloutOut,
 )
 from services.console.bodies.workflow import AliasOut, DownloadOut
 from services.console.domain.figures import main_metric
@@ -199,21 +201,15 @@ class ModelDesk:
         return _move_out(moved)
 
     async def rollback(self, name: str, body: RollbackIn, caller: Caller) -> MoveOut:
-        """Move an alias back to where it pointed before.
+        """Move an alias back to where it pointed before, or to be without a rollout.
 
         Raises:
             Rejected: It was never anywhere else.
+            NotFound: There is no such model or alias.
         """
-        head = self._heads(name).get(body.alias)
-        if head is None:
-            raise NotFound(f"the model {name!r} has no alias {body.alias!r}", model=name)
-        if not head.message.previous.version:
-            raise Rejected(f"{body.alias} of {name} was never at another version", model=name)
-        reason = body.reason or f"rolled back by {caller.name}"
-        version = head.message.previous.version
-        return await self.promote(
-            name, MoveIn(alias=body.alias, version=version, reason=reason), caller
-        )
+        moved = await self._sdk.models(caller).rollback(name, body.alias, body.reason)
+        await self._view.catch_up(moved.sequence)
+        return _move_out(moved)
 
     def committed(self, name: str, version: int) -> ModelVersion:
         """Return a version's commit; NotFound if there is none."""
@@ -365,7 +361,14 @@ def _move_out(move: Committed[AliasMoved]) -> MoveOut:
         alias=message.alias,
         version=message.target.version,
         previous=message.previous.version,
+        rollout=_rollout_out(message.rollout) if message.HasField("rollout") else None,
         moved_at=iso(move.commit.committed_at),
         actor=person_out(move.commit.run.actor),
         reason=message.reason,
+    )
+
+
+def _rollout_out(rollout: Rollout) -> RolloutOut:
+    return RolloutOut(
+        version=rollout.candidate.version, canary=rollout.canary, shadow=rollout.shadow
     )

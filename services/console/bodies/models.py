@@ -135,10 +135,20 @@ class MoveIn(In):
 
 
 class RollbackIn(In):
-    """Moves an alias back to where it pointed before."""
+    """Moves an alias back to where it pointed before; a rollout ends, and the alias stays."""
 
     alias: Name = "champion"
     reason: str = Field(default="", max_length=500)
+
+
+class RolloutOut(Out):
+    """A second version beside an alias's."""
+
+    version: int
+    canary: float
+    """Share of the requests that it answers."""
+    shadow: float
+    """Share of the others that it gets copies of."""
 
 
 class MoveOut(Out):
@@ -149,6 +159,8 @@ class MoveOut(Out):
     version: int
     previous: int
     """0 if it is the first move."""
+    rollout: RolloutOut | None
+    """Who else answers since; the next move ends it."""
     moved_at: str
     actor: PersonOut | None
     reason: str

@@ -118,5 +118,5 @@ class ModelRoutes:
         return await self._desk.promote(name, body, caller)
 
     async def post_rollback(self, name: Name, body: RollbackIn, caller: Current) -> MoveOut:
-        """Move an alias back to where it pointed before."""
+        """Move an alias back to where it pointed before; a rollout ends, and the alias stays."""
         return await self._desk.rollback(name, body, caller)

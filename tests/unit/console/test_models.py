@@ -13,6 +13,7 @@ from loopline.contracts import (
     Evaluation,
     EvaluationCommitted,
     ModelCommitted,
+    Rollout,
     RunKind,
     catalog,
 )
@@ -22,6 +23,7 @@ from loopline.store import runs
 from loopline.store.commits import Committed
 from loopline.store.objects import Area
 from loopline.testing.flywheel import asset, item
+from loopline.testing.onnx_models import move_alias
 from tests.unit.console.desk import Desk
 
 
@@ -168,6 +170,34 @@ async def test_promoting_and_rolling_back_are_moves_in_the_log(shop: Desk) -> No
     assert nothing.status_code == 404
     missing = await client.post("/api/models/shoes/promote", json={"version": 9})
     assert missing.status_code == 404
+
+
+async def rolled_out(desk: Desk, version: int) -> None:
+    """Put a version beside the champion, as a program does."""
+    target = desk.service.view.commits["model:shoes@1"].ref
+    second = desk.service.view.commits[f"model:shoes@{version}"].ref
+    beside = Rollout(candidate=second, canary=0.1, shadow=0.25)
+    await move_alias(desk.service.log, target, rollout=beside)
+    await desk.seen()
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "version"),
+    [("promote", {"version": 2}, 2), ("rollback", {}, 1)],
+    ids=["forwards", "back"],
+)
+async def test_a_rollout_is_shown_and_ended(
+    shop: Desk, verb: str, body: dict[str, int], version: int
+) -> None:
+    await rolled_out(shop, 2)
+    client = await shop.signed_in(Role.OPERATOR)
+    [rolled, first] = (await client.get("/api/models/shoes/aliases")).json()["moves"]
+    assert rolled["version"] == 1
+    assert rolled["rollout"] == {"version": 2, "canary": 0.1, "shadow": 0.25}
+    assert first["rollout"] is None
+    ended = (await client.post(f"/api/models/shoes/{verb}", json=body)).json()
+    assert (ended["version"], ended["rollout"]) == (version, None)
+    assert not shop.bus.sent(catalog.ALIAS_MOVED)[-1].HasField("rollout")
 
 
 async def test_alias_that_never_moved_has_nothing_to_go_back_to(shop: Desk) -> None:

@@ -694,7 +694,7 @@ export interface paths {
         put?: never;
         /**
          * Post Rollback
-         * @description Move an alias back to where it pointed before.
+         * @description Move an alias back to where it pointed before; a rollout ends, and the alias stays.
          */
         post: operations["post_rollback"];
         delete?: never;
@@ -2357,6 +2357,7 @@ export interface components {
             previous: number;
             /** Reason */
             reason: string;
+            rollout: components["schemas"]["RolloutOut"] | null;
             /** Version */
             version: number;
         };
@@ -2794,7 +2795,7 @@ export interface components {
         Role: "viewer" | "labeler" | "reviewer" | "operator" | "admin";
         /**
          * RollbackIn
-         * @description Moves an alias back to where it pointed before.
+         * @description Moves an alias back to where it pointed before; a rollout ends, and the alias stays.
          */
         RollbackIn: {
             /**
@@ -2808,6 +2809,18 @@ export interface components {
              * @default
              */
             reason: string;
+        };
+        /**
+         * RolloutOut
+         * @description A second version beside an alias's.
+         */
+        RolloutOut: {
+            /** Canary */
+            canary: number;
+            /** Shadow */
+            shadow: number;
+            /** Version */
+            version: number;
         };
         /**
          * RulesIn

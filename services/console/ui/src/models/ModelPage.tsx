@@ -1,20 +1,19 @@
-// One model: its versions compared, one version's evaluation, moving aliases.
+// One model: its versions compared, one version's evaluation, its deployments.
 
 import "../styles/items.css";
 import "../styles/models.css";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Download, History, Rocket, Ruler } from "lucide-react";
+import { useQuery } from "@tanstack/react-query";
+import { Download, Rocket, Ruler } from "lucide-react";
 import { useState } from "react";
 import { Link, useParams, useSearchParams } from "react-router";
-import { get, type Schemas, send } from "../api/client";
+import { get, type Schemas } from "../api/client";
 import { useMay } from "../app/session";
-import { tell } from "../app/toasts";
-import { Button, Chip, Field, Select } from "../ui/controls";
+import { Button, Chip, Select } from "../ui/controls";
 import { Facts, Tree } from "../ui/data";
-import { Confirm } from "../ui/dialog";
 import { ago, bytes, duration, metric, title, words } from "../ui/format";
 import { Empty, Failure, Loading } from "../ui/states";
 import { Compare } from "./Compare";
+import { Deployments, Promote } from "./Deployments";
 import { Evaluation } from "./Evaluation";
 import { Measure } from "./Measure";
 
@@ -97,8 +96,8 @@ function Model({ name, versions }: { name: string; versions: readonly Version[] 
       )}
       {tab === "evaluation" && <OneVersion version={version} versions={versions} />}
       {tab === "compare" && <Compare name={name} versions={versions} />}
-      {tab === "aliases" && <Aliases name={name} />}
-      {moving && <Promote version={moving} onClose={() => setMoving(null)} />}
+      {tab === "aliases" && <Deployments name={name} />}
+      {moving && <Promote name={name} version={moving.version} onClose={() => setMoving(null)} />}
     </>
   );
 }
@@ -308,141 +307,5 @@ function VersionLinks({ version, versions }: { version: Version; versions: reado
           </Link>
         ))}
     </nav>
-  );
-}
-
-function Aliases({ name }: { name: string }) {
-  const queries = useQueryClient();
-  const mayOperate = useMay("operate");
-  const moves = useQuery({
-    queryKey: ["models", name, "aliases"],
-    queryFn: () => get<Schemas["MovesOut"]>(`/api/models/${name}/aliases`),
-  });
-  const [back, setBack] = useState<string | null>(null);
-  const rollback = useMutation({
-    mutationFn: (alias: string) =>
-      send<Schemas["MoveOut"]>("POST", `/api/models/${name}/rollback`, { alias }),
-    onSuccess: (move) => {
-      tell(`${move.alias} is v${move.version} again`);
-      setBack(null);
-      void queries.invalidateQueries({ queryKey: ["models"] });
-    },
-  });
-  if (moves.isError) return <Failure what="The deployments cannot be shown" error={moves.error} />;
-  if (!moves.data) return <Loading what="Reading the deployments…" />;
-  const all = moves.data.moves;
-  if (!all.length) {
-    return (
-      <Empty icon={Rocket} title="No version is deployed">
-        Promote one: inference serves it as soon as the alias points to it.
-      </Empty>
-    );
-  }
-  const last = new Map<string, string>();
-  for (const move of all) if (!last.has(move.alias)) last.set(move.alias, move.moved_at);
-  return (
-    <div className="page-body">
-      <div className="panel">
-        <table className="table">
-          <thead>
-            <tr>
-              <th>Alias</th>
-              <th>Points to</th>
-              <th>Why</th>
-              <th>By</th>
-              <th>When</th>
-              <th>
-                <span className="visually-hidden">What can be done</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {all.map((move) => {
-              const isCurrent = last.get(move.alias) === move.moved_at;
-              return (
-                <tr key={`${move.alias}${move.moved_at}`}>
-                  <td>
-                    <Chip tone={isCurrent ? "good" : "neutral"}>{move.alias}</Chip>
-                  </td>
-                  <td>
-                    <Link to={`/models/${name}/${move.version}`}>v{move.version}</Link>
-                  </td>
-                  <td className="muted">{move.reason}</td>
-                  <td className="muted">{move.actor?.name}</td>
-                  <td className="when">{ago(move.moved_at)}</td>
-                  <td>
-                    {isCurrent &&
-                      mayOperate &&
-                      all.filter(({ alias }) => alias === move.alias).length > 1 && (
-                        <Button size="s" icon={History} onClick={() => setBack(move.alias)}>
-                          Roll back
-                        </Button>
-                      )}
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
-      {back && (
-        <Confirm
-          title={`Roll ${back} back?`}
-          yes="Roll back"
-          tone="danger"
-          busy={rollback.isPending}
-          error={rollback.error}
-          onYes={() => rollback.mutate(back)}
-          onClose={() => setBack(null)}
-        >
-          <p>
-            {back} points to the version before this one again. Inference serves that one within
-            seconds, without a gap. The move is recorded and can be undone by promoting this version
-            again.
-          </p>
-        </Confirm>
-      )}
-    </div>
-  );
-}
-
-function Promote({ version, onClose }: { version: Version; onClose: () => void }) {
-  const queries = useQueryClient();
-  const [alias, setAlias] = useState("champion");
-  const [reason, setReason] = useState("");
-  const promote = useMutation({
-    mutationFn: () =>
-      send<Schemas["MoveOut"]>("POST", `/api/models/${version.name}/promote`, {
-        alias,
-        version: version.version,
-        reason,
-      }),
-    onSuccess: () => {
-      tell(`${alias} is ${version.name} v${version.version}`);
-      void queries.invalidateQueries({ queryKey: ["models"] });
-      onClose();
-    },
-  });
-  return (
-    <Confirm
-      title={`Promote ${version.name} v${version.version}`}
-      yes="Promote"
-      busy={promote.isPending}
-      error={promote.error}
-      onYes={() => promote.mutate()}
-      onClose={onClose}
-    >
-      <p className="muted">
-        The alias points to this version from now on: inference loads it and serves it, and flows
-        that follow the alias apply it.
-      </p>
-      <Field label="Alias" value={alias} onChange={(event) => setAlias(event.target.value)} />
-      <Field
-        label="Why"
-        placeholder="For whoever asks later"
-        value={reason}
-        onChange={(event) => setReason(event.target.value)}
-      />
-    </Confirm>
   );
 }
