@@ -3,11 +3,12 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useId, useState } from "react";
 import { tell } from "../app/toasts";
-import { Area, Button, Field } from "../ui/controls";
+import { Area, Button } from "../ui/controls";
 import { Dialog } from "../ui/dialog";
 import { changeJob, type Job } from "./api";
 import { localOf, momentOf } from "./opening";
 import { PeopleFields } from "./People";
+import { DeadlineField, PriorityField } from "./Urgency";
 
 export function ChangeJob({ job, onClose }: { job: Job; onClose: () => void }) {
   const queries = useQueryClient();
@@ -60,23 +61,12 @@ export function ChangeJob({ job, onClose }: { job: Job; onClose: () => void }) {
       >
         <PeopleFields labelers={form.labelers} reviewers={form.reviewers} onChange={set} />
         <div className="form-row">
-          <Field
-            label="Deadline"
-            type="datetime-local"
+          <DeadlineField
             hint={job.deadline === null ? "" : "empty for none any more"}
             value={form.deadline}
-            onChange={(event) => set({ deadline: event.target.value })}
+            onChange={set}
           />
-          <Field
-            label="Priority"
-            type="number"
-            min={-1000}
-            max={1000}
-            required
-            hint="higher ones come first"
-            value={form.priority}
-            onChange={(event) => set({ priority: event.target.valueAsNumber || 0 })}
-          />
+          <PriorityField value={form.priority} onChange={set} />
         </div>
         <Area
           label="Instructions"

@@ -29,6 +29,7 @@ import {
   twiceIn,
 } from "./opening";
 import { PeopleFields } from "./People";
+import { DeadlineField, PriorityField } from "./Urgency";
 
 const PLAIN = {
   job: "",
@@ -226,12 +227,7 @@ function Asking({
               A reviewer looks at every image before it counts
             </label>
             <div className="form-row thirds">
-              <Field
-                label="Deadline"
-                type="datetime-local"
-                value={form.deadline}
-                onChange={(event) => set({ deadline: event.target.value })}
-              />
+              <DeadlineField value={form.deadline} onChange={set} />
               <Field
                 label="Labelers for each image"
                 type="number"
@@ -242,16 +238,7 @@ function Asking({
                 value={form.labelersPerItem}
                 onChange={(event) => set({ labelersPerItem: event.target.valueAsNumber || 1 })}
               />
-              <Field
-                label="Priority"
-                type="number"
-                min={-1000}
-                max={1000}
-                required
-                hint="higher ones first"
-                value={form.priority}
-                onChange={(event) => set({ priority: event.target.valueAsNumber || 0 })}
-              />
+              <PriorityField value={form.priority} onChange={set} />
             </div>
           </div>
         </details>
