@@ -122,7 +122,7 @@ def test_a_model_is_trained_again_reproduced_compared_promoted_and_measured(
     with Loopline.connect(scene.data_dir) as loopline:
         loopline.model.rollout("again@v2", canary=0.1)
     page.reload()
-    page.get_by_role("button", name="Promote v2").click()
+    page.get_by_role("table").get_by_role("button", name="Promote v2").click()
     assert serious(page, axe) == []
     page.get_by_role("dialog").get_by_role("button", name="Promote").click()
     expect(page.get_by_text("champion is again v2")).to_be_visible()
