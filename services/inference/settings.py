@@ -21,6 +21,8 @@ class InferenceSettings(ServiceSettings):
     """Calls handled at once; four times as many more may wait, the rest is refused."""
     grpc_connections_max: int = Field(default=1_024, ge=1)
     """Connections over gRPC at once; beyond that new ones are closed."""
+    grpc_front: Literal["direct", "grpcio"] = "direct"
+    """Who speaks HTTP/2: Loopline's own front, which is quicker, or grpcio's server."""
     rest_host: str = ""
     """The address of the protocol over HTTP; `grpc_host` if empty."""
     rest_port: int = Field(default=0, ge=0, le=65_535)
@@ -31,6 +33,8 @@ class InferenceSettings(ServiceSettings):
     """Connections over HTTP at once; beyond that new ones are closed."""
     message_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1_024)
     """The largest message taken or given, over HTTP before and after decompression."""
+    messages_max_bytes: int = Field(default=1024 * 1024 * 1024, ge=1_024)
+    """Messages over gRPC that are inside at once, all together; more are refused."""
     streams_max: int = Field(default=16, ge=1)
     """Streams at once; each holds one of `grpc_threads`."""
     stream_requests_max: int = Field(default=16, ge=1)

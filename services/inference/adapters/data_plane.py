@@ -30,7 +30,9 @@ from services.inference.adapters.protocol.shared_memory import SharedMemory
 from services.inference.adapters.scheduling import Job, Scheduler, await_job
 from services.inference.domain.answers import answer, predictions
 from services.inference.domain.model import IMAGE_TASKS, PIPELINE, ModelVersion, TensorSpec
+from services.inference.domain.queueing import Hold
 from services.inference.domain.tensors import (
+    Buffer,
     EncodedImages,
     Payload,
     payload_of,
@@ -101,6 +103,39 @@ class Ticket:
         self._job.answered(inferred, time.perf_counter_ns() - started_ns, now_ms(self._clock))
         return told
 
+    def tell(
+        self, answered: Callable[[bytes], object], refused: Callable[[BaseException], object]
+    ) -> Callable[[], None]:
+        """Have the answer's bytes, or why there is none, given to a function once they are there.
+
+        Returns:
+            What gives up: nobody waits any more, and nothing is told. Either function may be called
+            before this returns.
+        """
+        waiting = True
+
+        def done(future: Future[Inferred]) -> None:
+            if not waiting:
+                return
+            try:
+                error = future.exception(0)
+                if error is None:
+                    answered(self.encode())
+                    return
+                self._job.failed()
+            except Exception as unforeseen:
+                error = unforeseen
+            refused(error)
+
+        def give_up() -> None:
+            nonlocal waiting
+            if waiting and not self._job.future.done():
+                waiting = False
+                self.give_up()
+
+        self._job.future.add_done_callback(done)
+        return give_up
+
     def cancel(self) -> None:
         """The client went away: free the place."""
         self._job.cancel()
@@ -135,22 +170,33 @@ class DataPlane:
         self._clock = clock
         self._memory = memory
 
-    def submit(self, data: bytes, visitor: Visitor = ANYBODY, *, here: bool = False) -> Ticket:
+    def submit(self, data: bytes, visitor: Visitor = ANYBODY, *, hold: Hold = Hold.NEVER) -> Ticket:
         """Start a ModelInferRequest. May block while its model version loads.
 
         Args:
             data: The request's bytes.
             visitor: Who asks.
-            here: Whether the caller waits for the answer anyway, so that it may run the request
-                itself where the engine is free.
+            hold: How long the caller may be held up, so that it may run the request itself.
 
         Raises:
             LooplineError: It is refused: see `oip.decode_request` and `start`.
         """
-        return self.start(oip.decode_request(data, self.memory_of(visitor)), visitor, here=here)
+        return self.start(self.read(data, visitor), visitor, hold=hold)
+
+    def read(self, data: Buffer, visitor: Visitor = ANYBODY) -> oip.InferRequest:
+        """Return a request from its bytes; LooplineError as `oip.decode_request` says."""
+        return oip.decode_request(data, self.memory_of(visitor))
+
+    def starts_at_once(self, request: oip.InferRequest) -> bool:
+        """Tell whether `start` neither blocks nor works for long, so that an event loop may."""
+        return (
+            request.is_raw
+            and self._pipelines.find(request.model, request.version) is None
+            and self._scheduler.is_loaded(request.model, request.version)
+        )
 
     def start(
-        self, request: oip.InferRequest, visitor: Visitor = ANYBODY, *, here: bool = False
+        self, request: oip.InferRequest, visitor: Visitor = ANYBODY, *, hold: Hold = Hold.NEVER
     ) -> Ticket:
         """Start a decoded request. May block while its model version loads.
 
@@ -177,7 +223,7 @@ class DataPlane:
             request.version,
             payload,
             priority=request.priority,
-            here=here,
+            hold=hold,
             key=request.sticky_key,
         )
         return Ticket(request, outputs, job, self._clock, self.memory_of(visitor))

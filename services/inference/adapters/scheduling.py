@@ -22,6 +22,7 @@ from services.inference.adapters.models.servable import Servable, Served
 from services.inference.adapters.sampling import Sampler
 from services.inference.domain.admission import Exhausted, Limits, Retired
 from services.inference.domain.model import INPUT
+from services.inference.domain.queueing import Hold
 from services.inference.domain.serving import Step
 from services.inference.domain.tensors import EncodedImages, Payload, Tensors
 
@@ -40,7 +41,7 @@ class Job:
         errors: What is wrong with the others, by index; only where it is tolerant.
         placements: How each image with an answer sat in the input; None where pixels came.
         priority: See `queueing.DEFAULT_PRIORITY`.
-        here: Whether who starts it may be held up.
+        hold: How long who starts it may be held up.
         files: Its images, where it is to be recorded.
         sampler: Who records it; None where it is not to be.
     """
@@ -54,7 +55,7 @@ class Job:
     placements: list[Placement] | None = None
     input_ns: int = 0
     priority: int = 0
-    here: bool = False
+    hold: Hold = Hold.NEVER
     files: tuple[bytes, ...] = ()
     sampler: Sampler | None = None
 
@@ -116,7 +117,7 @@ class Scheduler:
         *,
         tolerant: bool = False,
         priority: int = 0,
-        here: bool = False,
+        hold: Hold = Hold.NEVER,
         key: str = "",
         recorded: bool = True,
     ) -> Job:
@@ -128,7 +129,7 @@ class Scheduler:
             payload_for: Returns what the request holds for the servable that was found.
             tolerant: Answer the images beside a bad one; otherwise one bad image fails the request.
             priority: See `queueing.DEFAULT_PRIORITY`.
-            here: Whether the caller may be held up, so that it may run the request itself.
+            hold: How long the caller may be held up, so that it may run the request itself.
             key: Requests of one key get one version while another one is rolled out.
             recorded: Whether it may be recorded.
 
@@ -145,7 +146,7 @@ class Scheduler:
             started_ns = time.perf_counter_ns()
             servable = self._repository.find(name, version)
             try:
-                job = Job(servable, 0, tolerant, started_ns, priority=priority, here=here)
+                job = Job(servable, 0, tolerant, started_ns, priority=priority, hold=hold)
                 payload = payload_for(servable)
                 if recorded:
                     self._record(job, payload)
@@ -159,6 +160,16 @@ class Scheduler:
                 servable.statistics.failed(time.perf_counter_ns() - started_ns)
                 raise
         raise AssertionError("unreachable")
+
+    def is_loaded(self, name: str, version: str) -> bool:
+        """Tell whether `start` would not block: whether the version is loaded, or there is none."""
+        if self._rollouts.of(name, version) is not None:
+            return False  # which of the two answers is told as the request starts
+        try:
+            key = self._repository.resolve(name, version)
+        except LooplineError:
+            return True
+        return self._repository.resident(key) is not None
 
     def unready(self, step: Step) -> str:
         """Return why a model that is named by its alias cannot be asked now; "" where it can."""
@@ -212,7 +223,7 @@ class Scheduler:
             )
             preparation.start(self._pool)
         else:
-            servable.batcher.submit(payload, job.future, job.priority, here=job.here)
+            servable.batcher.submit(payload, job.future, job.priority, hold=job.hold)
 
 
 def _prepared(servable: Servable, job: Job, prepared: Prepared) -> None:

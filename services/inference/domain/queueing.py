@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Generic, Protocol, TypeVar
 
 DEFAULT_PRIORITY = 100
 """Of a request that names none (0): 1 to 99 go before it, higher ones after."""
+
+
+class Hold(IntEnum):
+    """How long whoever starts a request may be held up by it, so that they may run it themselves.
+
+    A thread that waits for the answer anyway may be held up for long. One that others wait for may
+    be held up briefly: where running costs no more than handing over.
+    """
+
+    NEVER = 0
+    BRIEFLY = 1
+    LONG = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +34,9 @@ class BatchPolicy:
             what queues while the engine is busy makes the next batch, and nobody waits when it is
             not.
         instances: Executions at once.
-        direct: Whether callers that wait anyway run their requests themselves even where the engine
-            is busy: a network that takes less than a change of threads gains nothing by batching.
+        direct: Whether callers that can be held up run their requests themselves even where the
+            engine is busy: a network that takes less than a change of threads gains nothing by
+            batching.
         priority: Of requests that name none.
     """
 

@@ -11,7 +11,7 @@ import pytest
 
 from services.inference.adapters.engine.batching import Batcher, ClosedError, Inferred
 from services.inference.adapters.engine.statistics import Statistics
-from services.inference.domain.queueing import BatchPolicy
+from services.inference.domain.queueing import BatchPolicy, Hold
 from services.inference.domain.tensors import Array, Arrays, Tensors
 
 TIMEOUT_S = 10.0
@@ -157,7 +157,7 @@ def test_a_caller_that_waits_anyway_runs_its_request_itself(engine: GatedEngine)
     batcher = Batcher(engine.run, BatchPolicy(8), Statistics(), "test")
     engine.open(1)
     future: Future[Inferred] = Future()
-    batcher.submit(Tensors({"image": np.ones((1, 1, 1, 1), np.uint8)}, 1), future, here=True)
+    batcher.submit(Tensors({"image": np.ones((1, 1, 1, 1), np.uint8)}, 1), future, hold=Hold.LONG)
     assert future.done()
     engine.open()
     assert answer(ask(batcher, 7)) == [7]
@@ -227,7 +227,7 @@ def test_a_network_that_costs_next_to_nothing_is_run_by_whoever_asks(engine: Gat
     engine.wait_until_busy()
     engine.open()
     future: Future[Inferred] = Future()
-    batcher.submit(Tensors({"image": np.ones((1, 1, 1, 1), np.uint8)}, 1), future, here=True)
+    batcher.submit(Tensors({"image": np.ones((1, 1, 1, 1), np.uint8)}, 1), future, hold=Hold.LONG)
     assert future.done()
     assert answer(busy) == [1]
     batcher.close()

@@ -17,7 +17,7 @@ import structlog
 
 from loopline.errors import LooplineError
 from services.inference.adapters.engine.statistics import Statistics
-from services.inference.domain.queueing import BatchPolicy, Queue
+from services.inference.domain.queueing import BatchPolicy, Hold, Queue
 from services.inference.domain.tensors import Array, Arrays, Tensors
 
 log = structlog.get_logger()
@@ -86,7 +86,12 @@ class Batcher:
             thread.start()
 
     def submit(
-        self, tensors: Tensors, future: Future[Inferred], priority: int = 0, *, here: bool = False
+        self,
+        tensors: Tensors,
+        future: Future[Inferred],
+        priority: int = 0,
+        *,
+        hold: Hold = Hold.NEVER,
     ) -> None:
         """Queue a request whose answer goes to `future`; cancel that and the engine skips it.
 
@@ -94,8 +99,8 @@ class Batcher:
             tensors: Its rows.
             future: Done once they were run.
             priority: See `queueing.DEFAULT_PRIORITY`.
-            here: Whether the caller may be held up: it runs the request itself where nothing waits
-                and the engine is free, which saves two changes of threads.
+            hold: How long the caller may be held up: where it may, it runs the request itself if
+                nothing waits and the engine is free, which saves two changes of threads.
 
         Raises:
             ClosedError: `close` was called.
@@ -105,7 +110,8 @@ class Batcher:
             if self._closed:
                 raise ClosedError("the engine was closed")
             is_idle = self._free > 0 and not self._queue and not self._waits()
-            runs_here = here and (is_idle or self._policy.direct)
+            runs_here = self._policy.direct and hold and waiting.count <= self._policy.max_batch
+            runs_here = runs_here or (hold is Hold.LONG and is_idle)
             if runs_here:
                 self._free -= 1
             else:

@@ -28,6 +28,23 @@ def serving(
     return _serving(method, {k: v for k, v in metadata if isinstance(v, str)})
 
 
+def begin(method: str, metadata: Iterable[tuple[str, str | bytes]]) -> trace.Span:
+    """Return the span of a call that is answered later: whoever ends the call ends it.
+
+    Args:
+        method: The method's name, without the service.
+        metadata: The call's metadata.
+    """
+    if not tracing.is_exporting:
+        return trace.INVALID_SPAN
+    return _tracer.start_span(
+        f"serve {method}",
+        context=propagate.extract({k: v for k, v in metadata if isinstance(v, str)}),
+        kind=SpanKind.SERVER,
+        attributes={"rpc.system": "grpc", "rpc.method": method},
+    )
+
+
 @contextmanager
 def _serving(method: str, metadata: Mapping[str, str]) -> Iterator[trace.Span]:
     with _tracer.start_as_current_span(

@@ -43,6 +43,7 @@ PEERS_REMEMBERED: Final = 4_096
 log = structlog.get_logger()
 Q = TypeVar("Q")
 R = TypeVar("R")
+Metadata = tuple[tuple[str, str | bytes], ...]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs alone
 
 
@@ -96,7 +97,7 @@ class Calls:
 
         def answers(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             with _answering(name, context):
-                yield from answer(requests, self._enter(context))
+                yield from answer(requests, self.enter(context))
 
         return grpc.stream_stream_rpc_method_handler(answers)
 
@@ -114,9 +115,9 @@ class Calls:
         def answered(request: Q, context: grpc.ServicerContext) -> R:
             if tracing.is_exporting:
                 with _answering(name, context):
-                    return answer(request, self._enter(context))
+                    return answer(request, self.enter(context))
             try:
-                return answer(request, self._enter(context))
+                return answer(request, self.enter(context))
             except Exception as error:
                 if _is_over(name, context, error):
                     raise
@@ -125,8 +126,13 @@ class Calls:
 
         return answered
 
-    def _enter(self, context: grpc.ServicerContext) -> Call:
-        """Let a call in until it is over: until its answer is read, or its client is gone."""
+    def enter(self, context: grpc.ServicerContext) -> Call:
+        """Let a call in until it is over: until its answer is read, or its client is gone.
+
+        Raises:
+            LooplineError: It may not: see `Gate.enter`.
+            CancelledError: It is over already.
+        """
         shown = ""
         for key, value in context.invocation_metadata():
             if key == "authorization" and isinstance(value, str):
@@ -168,6 +174,17 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def pushback_of(error: BaseException) -> Metadata:
+    """Return the trailing metadata that tells when to try again; none where that is unknown."""
+    retry_after_s = getattr(error, "retry_after_s", None)
+    return () if retry_after_s is None else ((PUSHBACK, str(int(retry_after_s * 1000))),)
+
+
+def is_foreseen(error: BaseException) -> bool:
+    """Tell whether an error is one that clients are told of; any other is a fault of ours."""
+    return isinstance(error, _EXPECTED)
+
+
 @lru_cache(PEERS_REMEMBERED)
 def address_of(peer: str) -> str:
     """Return the address of a gRPC peer; "" for a socket of this machine.
@@ -204,7 +221,7 @@ def _answering(name: str, context: grpc.ServicerContext) -> Iterator[None]:
 
 def _is_over(name: str, context: grpc.ServicerContext, error: Exception) -> bool:
     """Tell whether an error came of the call's end; one that nobody foresaw is logged."""
-    if isinstance(error, _EXPECTED):
+    if is_foreseen(error):
         return False
     if not context.is_active():
         return True
@@ -214,9 +231,7 @@ def _is_over(name: str, context: grpc.ServicerContext, error: Exception) -> bool
 
 def _abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
     """End the call. It raises, so it stays out of the span, where that would be an exception."""
-    retry_after_s = getattr(error, "retry_after_s", None)
-    if retry_after_s is not None:
-        context.set_trailing_metadata(((PUSHBACK, str(int(retry_after_s * 1000))),))
+    context.set_trailing_metadata(pushback_of(error))
     context.abort(status_of(error), reason_of(error))
     raise AssertionError("unreachable")
 

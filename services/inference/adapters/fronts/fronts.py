@@ -12,7 +12,8 @@ from loopline.errors import LooplineError, Rejected
 from services.inference.adapters.control_plane import ControlPlane
 from services.inference.adapters.data_plane import DataPlane
 from services.inference.adapters.fronts.gate import Gate, Guard
-from services.inference.adapters.fronts.grpc_server import GrpcOptions, GrpcServer
+from services.inference.adapters.fronts.grpc_options import GrpcOptions
+from services.inference.adapters.fronts.grpc_server import GrpcServer
 from services.inference.adapters.fronts.rest import RestOptions, RestServer
 from services.inference.adapters.fronts.streaming import StreamLimits
 from services.inference.adapters.fronts.tls import TlsFiles
@@ -132,7 +133,9 @@ def _grpc_options(settings: InferenceSettings) -> GrpcOptions:
         threads=settings.grpc_threads,
         connections=settings.grpc_connections_max,
         message_bytes=settings.message_max_bytes,
+        messages_bytes=settings.messages_max_bytes,
         tls=_tls(settings),
+        is_direct=settings.grpc_front == "direct",
         streams=StreamLimits(
             min(settings.streams_max, max(1, settings.grpc_threads // 2)),
             settings.stream_requests_max,

@@ -20,6 +20,7 @@ from services.inference.adapters.data_plane import DataPlane
 from services.inference.adapters.fronts.calls import Call, Calls, Handler
 from services.inference.adapters.fronts.streaming import Streams
 from services.inference.adapters.protocol import oip_descriptions
+from services.inference.domain.queueing import Hold
 
 Unary = tuple[Callable[[Any, Call], Message], type[Message]]
 
@@ -99,7 +100,7 @@ class OipServicer:
 
     def model_infer(self, data: bytes, call: Call) -> bytes:
         """Run a model version on a batch: bytes in, bytes out."""
-        ticket = self._plane.submit(data, call.visitor, here=True)
+        ticket = self._plane.submit(data, call.visitor, hold=Hold.LONG)
         if not call.context.add_callback(ticket.cancel):  # who went away frees its place
             ticket.cancel()
         return ticket.result(call.timeout_s)

@@ -62,8 +62,11 @@ class TlsFiles:
             require_client_authentication=self.client_ca is not None,
         )
 
-    def ssl_context(self) -> ssl.SSLContext:
-        """Return the context of an HTTPS server.
+    def ssl_context(self, protocol: str = "http/1.1") -> ssl.SSLContext:
+        """Return the context of a server of HTTP.
+
+        Args:
+            protocol: Which, as ALPN names it.
 
         Raises:
             Rejected: A file is not there, or key and certificate do not belong together.
@@ -73,6 +76,7 @@ class TlsFiles:
         # A session that is taken up again would not show its certificate again.
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
+        context.set_alpn_protocols([protocol])
         try:
             context.load_cert_chain(self.certificate, self.key)
             if self.client_ca is not None:
@@ -85,7 +89,7 @@ class TlsFiles:
             ) from error
         return context
 
-    async def keep_fresh(self, context: ssl.SSLContext) -> None:
+    async def keep_fresh(self, context: ssl.SSLContext, protocol: str = "http/1.1") -> None:
         """Have new connections of a context use the files as they are now, for ever.
 
         Connections that are open keep what they began with. A context only ever learns authorities,
@@ -98,7 +102,7 @@ class TlsFiles:
             try:
                 if (now := self._written()) == seen:
                     continue
-                newest = self.ssl_context()
+                newest = self.ssl_context(protocol)
             except (OSError, Rejected) as error:
                 log.warning("certificate_unreadable", reason=str(error))
             else:
@@ -114,6 +118,16 @@ class TlsFiles:
     def _written(self) -> tuple[int, ...]:
         files = (self.certificate, self.key, *((self.client_ca,) if self.client_ca else ()))
         return tuple(file.stat().st_mtime_ns for file in files)
+
+
+def identity_of(transport: asyncio.BaseTransport) -> str:
+    """Return the name in a client's certificate; "" where it showed none."""
+    certificate = transport.get_extra_info("peercert") or {}
+    for part in certificate.get("subject", ()):
+        for key, value in part:
+            if key == "commonName":
+                return str(value)
+    return ""
 
 
 def _give(connection: ssl.SSLSocket | ssl.SSLObject, context: ssl.SSLContext) -> None:

@@ -133,7 +133,7 @@ class InferRequest:
         return tuple(output.name for output in self.wanted)
 
 
-def decode_request(data: bytes, memory: Memory | None = None) -> InferRequest:
+def decode_request(data: Buffer, memory: Memory | None = None) -> InferRequest:
     """Return a request from its bytes.
 
     Args:
@@ -145,7 +145,7 @@ def decode_request(data: bytes, memory: Memory | None = None) -> InferRequest:
         NotFound: It names a region of shared memory that is not there.
     """
     parts = request_scan.split(data)
-    head, found = parts or (data, [])
+    head, found = parts or (bytes(data), [])
     try:
         parsed = _repeated(head) if len(head) <= HEAD_REMEMBERED_BYTES else _parsed(head)
     except DecodeError as error:

@@ -60,21 +60,7 @@ def model_metadata(
 
     The input is told as pixels; encoded images go in under the same name as BYTES [N] or [N, 1].
     """
-    model = servable.model
-    tensor = service_pb2.ModelMetadataResponse.TensorMetadata
-    return service_pb2.ModelMetadataResponse(
-        name=model.name,
-        versions=[str(version) for version in sorted(versions)],
-        platform=PLATFORM,
-        inputs=[
-            tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape)
-            for spec in servable.signature.inputs
-        ],
-        outputs=[
-            tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape)
-            for spec in servable.outputs
-        ],
-    )
+    return _metadata(servable, sorted(versions), PLATFORM)
 
 
 def model_config(servable: Servable, batch_images: int) -> config.ModelConfigResponse:
@@ -141,18 +127,24 @@ def _dynamic_batching(servable: Servable) -> config.ModelDynamicBatching:
 
 def pipeline_metadata(pipeline: Pipeline) -> service_pb2.ModelMetadataResponse:
     """Return a pipeline's inputs and outputs."""
+    return _metadata(pipeline, [pipeline.model.version], PIPELINE_PLATFORM)
+
+
+def _metadata(
+    served: Served, versions: Sequence[int], platform: str
+) -> service_pb2.ModelMetadataResponse:
     tensor = service_pb2.ModelMetadataResponse.TensorMetadata
     return service_pb2.ModelMetadataResponse(
-        name=pipeline.model.name,
-        versions=[str(pipeline.model.version)],
-        platform=PIPELINE_PLATFORM,
+        name=served.model.name,
+        versions=[str(version) for version in versions],
+        platform=platform,
         inputs=[
             tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape)
-            for spec in pipeline.signature.inputs
+            for spec in served.signature.inputs
         ],
         outputs=[
             tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape)
-            for spec in pipeline.outputs
+            for spec in served.outputs
         ],
     )
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.inference.domain.tensors import Buffer
+
 _RAW_TAG: Final = 7 << 3 | 2  # field raw_input_contents, of a length and so many bytes
 _RAW_TAG_BYTE: Final = bytes([_RAW_TAG])
 _HEADS_REMEMBERED: Final = 512
@@ -20,7 +22,7 @@ _VARINT_BYTES_MAX: Final = 10
 _END: Final = -1
 
 
-def split(data: bytes) -> tuple[bytes, list[memoryview]] | None:
+def split(data: Buffer) -> tuple[bytes, list[memoryview]] | None:
     """Return what comes before the raw tensors, and a view of each of them.
 
     Returns:
@@ -29,13 +31,13 @@ def split(data: bytes) -> tuple[bytes, list[memoryview]] | None:
     """
     # Requests of one length mostly have one head: comparing it is quicker than walking over it.
     head = _HEADS.get(len(data), b"")
-    if head and data.startswith(head) and data[len(head) : len(head) + 1] == _RAW_TAG_BYTE:
+    if head and data[: len(head)] == head and data[len(head) : len(head) + 1] == _RAW_TAG_BYTE:
         at = len(head)
     else:
         at = _skip_to_raw(data)
         if at == _END:
             return None
-        head = data[:at]
+        head = bytes(data[:at])
         _remember(len(data), head)
     view, raw = memoryview(data), []
     while at < len(data):
@@ -56,7 +58,7 @@ def _remember(size: int, head: bytes) -> None:
         _HEADS[size] = head
 
 
-def _skip_to_raw(data: bytes) -> int:
+def _skip_to_raw(data: Buffer) -> int:
     """Return where the first raw tensor's tag is; `_END` where there is none, or no telling."""
     at = 0
     while 0 <= at < len(data):
@@ -69,7 +71,7 @@ def _skip_to_raw(data: bytes) -> int:
     return _END
 
 
-def _skip(data: bytes, at: int, wire_type: int) -> int:
+def _skip(data: Buffer, at: int, wire_type: int) -> int:
     """Return where the next field begins; `_END` where this one is cut off or unknown."""
     if wire_type == _LENGTH:
         size, at = _varint(data, at)
@@ -84,7 +86,7 @@ def _skip(data: bytes, at: int, wire_type: int) -> int:
     return at if at <= len(data) else _END
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: Buffer, at: int) -> tuple[int, int]:
     """Return a number and where it ends; a negative number where it is cut off or too long."""
     value = 0
     for index in range(_VARINT_BYTES_MAX):

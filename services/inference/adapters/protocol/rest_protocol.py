@@ -13,6 +13,8 @@ from typing import Any, Final, cast
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from services.inference.adapters.fronts.tls import identity_of
+
 SWEEP_S: Final = 1.0
 
 log = structlog.get_logger()
@@ -58,7 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
             log.warning("connection_refused", connections=len(self.connections))
             transport.abort()
             return
-        self.app_state = {**self.app_state, "identity": _identity(transport)}
+        self.app_state = {**self.app_state, "identity": identity_of(transport)}
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; close the connection where a head does not end."""
@@ -106,13 +108,3 @@ async def sweep(connections: set[Any]) -> None:
         for connection in list(connections):
             if isinstance(connection, BoundedProtocol):
                 connection.sweep(loop.time())
-
-
-def _identity(transport: asyncio.Transport) -> str:
-    """Return the name in the client's certificate; "" where it showed none."""
-    certificate = transport.get_extra_info("peercert") or {}
-    for part in certificate.get("subject", ()):
-        for key, value in part:
-            if key == "commonName":
-                return str(value)
-    return ""

@@ -1,0 +1,372 @@
+"""One client's connection: HTTP/2 as gRPC uses it, on the event loop's thread alone.
+
+https://www.rfc-editor.org/rfc/rfc9113
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from services.inference.adapters.fronts.calls import Handler
+from services.inference.adapters.fronts.direct import frames
+from services.inference.adapters.fronts.direct.frames import ConnectionFault, ErrorCode
+from services.inference.adapters.fronts.direct.heads import HeadReader
+from services.inference.adapters.fronts.direct.messages import MemoryBudget, Message
+from services.inference.adapters.fronts.direct.reader import FRAME_BYTES, SCRATCH_BYTES, FrameReader
+from services.inference.adapters.fronts.direct.stream import STREAM_WINDOW, Nobody, Stream
+from services.inference.adapters.fronts.tls import identity_of
+
+PATIENCE: Final = 1_000
+"""Frames that a client may send a second beside its calls: resets, pings, settings, nothings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What connections may do.
+
+    Args:
+        connections: How many there may be.
+        calls: Of one connection at once.
+        message_bytes: The largest message taken or given.
+        head_bytes: Of a call's head.
+        begin_s: A connection that has not said what it speaks by then is closed.
+        silence_s: After so long without a word a client is asked whether it is there.
+        answer_s: How long it has to say so.
+    """
+
+    connections: int = 1_024
+    calls: int = 1_024
+    message_bytes: int = 64 * 1024 * 1024
+    head_bytes: int = 16 * 1024
+    begin_s: float = 10.0
+    silence_s: float = 60.0
+    answer_s: float = 20.0
+
+
+class Site(Protocol):
+    """What the connections of a server share."""
+
+    bounds: Bounds
+    budget: MemoryBudget
+    connections: set[Connection]
+
+    def method(self, path: str) -> Handler | None:
+        """Return what answers a method; None where there is none."""
+        ...
+
+    def began(self, stream: Stream) -> None:
+        """A call with a stream of messages begins."""
+        ...
+
+    def asked(self, stream: Stream, message: Message) -> None:
+        """A call with one message is to be answered."""
+        ...
+
+    def ended(self, stream: Stream) -> None:
+        """A call is over."""
+        ...
+
+    def in_thread(self, work: Callable[[], None]) -> None:
+        """Do what may block."""
+        ...
+
+    def post(self, call: Callable[..., object], *arguments: object) -> None:
+        """Call something in the event loop's thread, from any."""
+        ...
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One client's connection.
+
+    Args:
+        site: What all connections share.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.peer = self.identity = ""
+        self.changed = threading.Condition(threading.Lock())  # of its calls
+        self.streams: dict[int, Stream] = {}
+        self.sends = self.first_window = frames.DEFAULT_WINDOW
+        self.frame_bytes = frames.DEFAULT_FRAME_BYTES
+        self._receives = frames.WINDOW_MAX
+        self._transport: Any = None
+        self._loop = asyncio.get_running_loop()
+        self._reader = FrameReader(self)
+        self._heads = HeadReader(site.bounds.head_bytes)
+        self._block: tuple[int, int, bytes] | None = None  # a head that goes on
+        self._last = 0  # of the calls' numbers
+        self._is_greeted = self._is_reading = self._is_draining = False
+        self._unsaid: list[bytes | memoryview] = []
+        self._patience = PATIENCE
+        self._moved_s = self._loop.time()
+        self._asked_s = 0.0
+        self._unread = 0  # bytes of what was said
+        self._read_s = self._moved_s
+
+    # --- what the event loop says
+
+    def connection_made(self, transport: Any) -> None:
+        """Greet the client, or close where there are too many."""
+        self._transport = transport
+        if len(self.site.connections) >= self.site.bounds.connections:
+            transport.abort()
+            return
+        self.site.connections.add(self)
+        self.peer, self.identity = _peer(transport), identity_of(transport)
+        offer = {
+            frames.MAX_CONCURRENT_STREAMS: self.site.bounds.calls,
+            frames.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            frames.MAX_FRAME_SIZE: FRAME_BYTES,
+            frames.MAX_HEADER_LIST_SIZE: self.site.bounds.head_bytes,
+        }
+        # Messages are counted as they begin: the window of all of them together need not be small.
+        self.say(frames.settings(offer))
+        self.say(frames.window_update(0, frames.WINDOW_MAX - frames.DEFAULT_WINDOW))
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Let everything go."""
+        self.site.connections.discard(self)
+        streams, self.streams = list(self.streams.values()), {}
+        for stream in streams:
+            stream.gone()
+
+    def get_buffer(self, _: int) -> memoryview:
+        """Return where the next bytes go."""
+        return self._reader.room()
+
+    def buffer_updated(self, count: int) -> None:
+        """Look at what came."""
+        self._moved_s = self._loop.time()
+        self._is_reading = True
+        try:
+            self._reader.received(count)
+        except ConnectionFault as fault:
+            self.say(frames.goaway(self._last, fault.code, fault.reason))
+            self._close()
+        self._is_reading = False
+        if self._unsaid:
+            self._flush()
+
+    # --- frames
+
+    def begin_data(self, number: int, size: int) -> Stream | Nobody:
+        """See `Frames.begin_data`."""
+        if self._block is not None or not 0 < number <= self._last:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"DATA of {number}, never opened")
+        if not size:
+            self._lose_patience()
+        self._receives -= size
+        if self._receives < frames.WINDOW_MAX // 2:
+            self.say(frames.window_update(0, frames.WINDOW_MAX - self._receives))
+            self._receives = frames.WINDOW_MAX
+        stream = self.streams.get(number)
+        if stream is None:
+            self._lose_patience()  # it may not know yet that the call is over
+            return Nobody()
+        stream.comes(size)
+        return stream
+
+    def take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        """See `Frames.take`."""
+        if not self._is_greeted and kind != frames.SETTINGS:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS come first")
+        if self._block is not None and kind != frames.CONTINUATION:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a head was not ended")
+        take = _TAKERS.get(kind)
+        if take is None:
+            self._lose_patience()  # PRIORITY, and kinds that nobody knows yet
+        else:
+            take(self, flags, number, payload)
+
+    def _take_head(self, flags: int, number: int, payload: bytes) -> None:
+        if number % 2 == 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a call of number {number}")
+        block = frames.unpadded(flags, payload)
+        if flags & frames.PRIORITIZED:
+            block = block[frames.PRIORITY_BYTES :]
+        if flags & frames.END_HEADERS:
+            self._begin(number, flags, block)
+        else:
+            self._block = (number, flags, block)
+
+    def _take_more_head(self, flags: int, number: int, payload: bytes) -> None:
+        if self._block is None or self._block[0] != number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
+        _, first_flags, block = self._block
+        block += payload
+        self._lose_patience()
+        if len(block) > SCRATCH_BYTES:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a head without end")
+        self._block = None if flags & frames.END_HEADERS else (number, first_flags, block)
+        if self._block is None:
+            self._begin(number, first_flags, block)
+
+    def _begin(self, number: int, flags: int, block: bytes) -> None:
+        """Begin a call, or end what its client says."""
+        head = self._heads.read(block)  # in any case: both sides keep count of what was said
+        ends = bool(flags & frames.END_STREAM)
+        if number <= self._last:
+            self._lose_patience()
+            stream = self.streams.get(number)
+            if stream is not None and ends and not stream.is_said:
+                stream.over(ends)
+            return
+        self._last = number
+        if self._is_draining or len(self.streams) >= self.site.bounds.calls:
+            self._lose_patience()
+            self.say(frames.reset(number, ErrorCode.REFUSED_STREAM))
+            return
+        stream = self.streams[number] = Stream(self, number, head, self.site.method(head.path))
+        stream.is_said = ends
+        stream.begin()
+        if ends:
+            stream.over(ends)
+
+    def _take_window(self, _: int, number: int, payload: bytes) -> None:
+        increment = frames.word(payload) & frames.WINDOW_MAX
+        if increment == 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window that grows by nothing")
+        if number > self._last:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a window of {number}, never opened")
+        if number:
+            stream = self.streams.get(number)
+            if stream is not None:
+                stream.sends = _grown(stream.sends, increment)
+                stream.pump()
+        else:
+            self.sends = _grown(self.sends, increment)
+            self._pump()
+
+    def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
+        self._is_greeted = True
+        if flags & frames.ACK:
+            return
+        self._lose_patience()
+        for name, value in frames.read_settings(payload):
+            if name == frames.INITIAL_WINDOW_SIZE:
+                more, self.first_window = value - self.first_window, value
+                for stream in self.streams.values():
+                    stream.sends = _grown(stream.sends, more)
+            elif name == frames.MAX_FRAME_SIZE:
+                self.frame_bytes = value
+        self.say(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        self._pump()
+
+    def _take_ping(self, flags: int, number: int, payload: bytes) -> None:
+        if number or len(payload) != frames.PING_BYTES:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a PING that is none")
+        if not flags & frames.ACK:
+            self._lose_patience()
+            self.say(frames.frame(frames.PING, frames.ACK, 0, payload))
+
+    def _take_reset(self, _: int, number: int, payload: bytes) -> None:
+        frames.word(payload)
+        if not 0 < number <= self._last:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a reset of {number}, never opened")
+        self._lose_patience()
+        stream = self.streams.get(number)
+        if stream is not None:
+            self.forget(stream)
+            stream.gone()
+
+    def _take_goaway(self, *_: object) -> None:
+        """It opens no more calls; those it opened are answered."""
+
+    def _take_promise(self, *_: object) -> None:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients push nothing")
+
+    def _pump(self) -> None:
+        for stream in list(self.streams.values()):
+            stream.pump()
+
+    def _lose_patience(self) -> None:
+        self._patience -= 1
+        if self._patience < 0:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too much that asks nothing")
+
+    # --- what is said
+
+    def say(self, data: bytes | memoryview) -> None:
+        """Send bytes, together with what is said until the event loop is done with what it does."""
+        if not self._unsaid and not self._is_reading:
+            self._loop.call_soon(self._flush)
+        self._unsaid.append(data)
+
+    def forget(self, stream: Stream) -> None:
+        """A call is over."""
+        self.streams.pop(stream.number, None)
+        if self._is_draining and not self.streams:
+            self._close()
+
+    def drain(self) -> None:
+        """Take no new calls; close once those that run are answered."""
+        if not self._is_draining:
+            self._is_draining = True
+            self.say(frames.goaway(self._last, ErrorCode.NO_ERROR, "the server stops"))
+            if not self.streams:
+                self._close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def sweep(self, now_s: float) -> None:
+        """Close the connection if nothing more is to be expected of it. Called every second."""
+        self._patience = PATIENCE
+        bounds, silent_s = self.site.bounds, now_s - self._moved_s
+        unread = self._transport.get_write_buffer_size()
+        if not unread or unread < self._unread:
+            self._read_s = now_s
+        self._unread = unread
+        longest_s = bounds.silence_s + bounds.answer_s
+        is_mute = not self._is_greeted and silent_s > bounds.begin_s
+        if is_mute or max(silent_s, now_s - self._read_s) > longest_s:
+            self.abort()
+        elif silent_s > bounds.silence_s and self._asked_s <= self._moved_s:
+            self._asked_s = now_s
+            self.say(frames.frame(frames.PING, 0, 0, bytes(frames.PING_BYTES)))
+
+    def _flush(self) -> None:
+        said, self._unsaid = self._unsaid, []
+        if len(said) == 1:
+            self._transport.write(said[0])
+        elif said:
+            self._transport.writelines(said)
+
+    def _close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+
+_TAKERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
+    frames.HEADERS: Connection._take_head,
+    frames.CONTINUATION: Connection._take_more_head,
+    frames.WINDOW_UPDATE: Connection._take_window,
+    frames.SETTINGS: Connection._take_settings,
+    frames.PING: Connection._take_ping,
+    frames.RST_STREAM: Connection._take_reset,
+    frames.GOAWAY: Connection._take_goaway,
+    frames.PUSH_PROMISE: Connection._take_promise,
+}
+
+
+def _grown(window: int, increment: int) -> int:
+    if window + increment > frames.WINDOW_MAX:
+        raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window without bound")
+    return window + increment
+
+
+def _peer(transport: asyncio.BaseTransport) -> str:
+    """Return who calls, as grpcio writes it."""
+    address = transport.get_extra_info("peername")
+    if not isinstance(address, tuple):
+        return "unix:"
+    host, port = address[:2]
+    return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
