@@ -11,11 +11,12 @@ import typer
 from loopline.cli import evaluation
 from loopline.cli.options import AsJson, DataDir, connect, console, emit_json, emit_table
 from loopline.client.refs import show_ref
-from loopline.contracts import Evaluation
+from loopline.contracts import AliasMoved, Evaluation
 
 if TYPE_CHECKING:  # imported by the commands that need them: `--help` stays quick
     from loopline.client.models import ModelVersion
     from loopline.client.sync import Loopline
+    from loopline.store.commits import Committed
 
 app = typer.Typer(no_args_is_help=True, help="Models, their versions and aliases.")
 evaluation.register(app)
@@ -101,6 +102,13 @@ def show(version: Version, data: DataDir = None, as_json: AsJson = False) -> Non
     )
 
 
+def _emit_move(moved: Committed[AliasMoved], *, as_json: bool) -> None:
+    if as_json:
+        emit_json(moved.message)
+    else:
+        console.print(moved.commit.summary)
+
+
 @app.command()
 def promote(
     version: Version,
@@ -112,10 +120,7 @@ def promote(
     """Move an alias to a version; moving it back is a rollback."""
     with connect(data) as loopline:
         moved = loopline.model.promote(version, alias, reason)
-    if as_json:
-        emit_json(moved.message)
-    else:
-        console.print(moved.commit.summary)
+    _emit_move(moved, as_json=as_json)
 
 
 @app.command()
@@ -129,10 +134,7 @@ def rollback(
     """Move an alias to where it pointed before; a version beside it only goes away."""
     with connect(data) as loopline:
         moved = loopline.model.rollback(name, alias, reason)
-    if as_json:
-        emit_json(moved.message)
-    else:
-        console.print(moved.commit.summary)
+    _emit_move(moved, as_json=as_json)
 
 
 @app.command()
@@ -150,10 +152,7 @@ def rollout(
     """Put a version beside an alias's; `model promote` ends it, and so does `model rollback`."""
     with connect(data) as loopline:
         moved = loopline.model.rollout(version, alias, canary, shadow, reason)
-    if as_json:
-        emit_json(moved.message)
-    else:
-        console.print(moved.commit.summary)
+    _emit_move(moved, as_json=as_json)
 
 
 @app.command()
