@@ -112,26 +112,29 @@ class Ticket:
             What gives up: nobody waits any more, and nothing is told. Either function may be called
             before this returns.
         """
-        waiting = True
+        # The future keeps `done` for ever: it must not keep the request's tensors in turn.
+        waiting: Ticket | None = self
 
         def done(future: Future[Inferred]) -> None:
-            if not waiting:
+            nonlocal waiting
+            ticket, waiting = waiting, None
+            if ticket is None:
                 return
             try:
                 error = future.exception(0)
                 if error is None:
-                    answered(self.encode())
+                    answered(ticket.encode())
                     return
-                self._job.failed()
+                ticket._job.failed()
             except Exception as unforeseen:
                 error = unforeseen
             refused(error)
 
         def give_up() -> None:
             nonlocal waiting
-            if waiting and not self._job.future.done():
-                waiting = False
-                self.give_up()
+            ticket, waiting = waiting, None
+            if ticket is not None:
+                ticket.give_up()
 
         self._job.future.add_done_callback(done)
         return give_up

@@ -165,8 +165,9 @@ class Pipelines:
         except LooplineError:
             pipeline.statistics.failed(time.perf_counter_ns() - started_ns)
             raise
-        job = Job(pipeline, payload.count, tolerant, started_ns, priority=priority)
-        job.future.add_done_callback(lambda _: pipeline.admission.leave(payload.count))
+        count = payload.count
+        job = Job(pipeline, count, tolerant, started_ns, priority=priority)
+        job.future.add_done_callback(lambda _: pipeline.admission.leave(count))  # it keeps no files
         run = Run(
             self._scheduler, pipeline, job, payload.files, key, self._now_ms, recorded=recorded
         )

@@ -202,9 +202,10 @@ class Scheduler:
         return job
 
     def _start(self, servable: Servable, job: Job, payload: Payload) -> Job:
-        admission, job.images = servable.admission, payload.count
-        admission.enter(payload.count)
-        job.future.add_done_callback(lambda _: admission.leave(payload.count))
+        admission, count = servable.admission, payload.count
+        job.images = count
+        admission.enter(count)
+        job.future.add_done_callback(lambda _: admission.leave(count))  # it keeps no tensors
         try:
             self._begin(servable, job, payload)
         except BaseException:

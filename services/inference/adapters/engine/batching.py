@@ -153,6 +153,7 @@ class Batcher:
             live = [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
             if live:
                 self._execute(live)
+            del batch, live  # their memory is the next requests'
             with self._changed:
                 self._free += 1
 

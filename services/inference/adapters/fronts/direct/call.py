@@ -143,7 +143,8 @@ class Call(StartedContext):
 
     def expect(self, within_s: float, late: Callable[[], object]) -> None:
         """See `StartedContext.expect`."""
-        self.deadline_s, self.late = time.monotonic() + within_s, late
+        if not self.is_over:
+            self.deadline_s, self.late = time.monotonic() + within_s, late
 
     def in_thread(self, work: Callable[[], None]) -> None:
         """See `StartedContext.in_thread`."""
@@ -207,7 +208,7 @@ class Call(StartedContext):
         with self._changed:
             if self.is_over:
                 return
-            self.is_over = True
+            self.is_over, self.late = True, None
             callbacks, self._callbacks = self._callbacks, []
             self._messages.clear()
             self._changed.notify_all()
