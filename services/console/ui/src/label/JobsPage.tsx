@@ -7,6 +7,7 @@ import { Link } from "react-router";
 import { send } from "../api/client";
 import { useMay, useSession } from "../app/session";
 import { tell } from "../app/toasts";
+import { Actions, ActionsHead } from "../ui/actions";
 import { Button, Chip, IconButton, Progress, Segmented } from "../ui/controls";
 import { Confirm, Dialog } from "../ui/dialog";
 import { ago, moment, number, plural } from "../ui/format";
@@ -87,9 +88,7 @@ export default function JobsPage() {
                   <th style={{ width: "16%" }}>Progress</th>
                   <th>Classes</th>
                   <th>Changed</th>
-                  <th>
-                    <span className="visually-hidden">What can be done</span>
-                  </th>
+                  <ActionsHead />
                 </tr>
               </thead>
               <tbody>
@@ -152,7 +151,7 @@ function Row({ job }: { job: Job }) {
         {ago(job.changed_at)}
       </td>
       <td>
-        <div className="row" style={{ justifyContent: "flex-end" }}>
+        <Actions>
           {!isOver && isMine && (
             <Link className="button s primary" to={`/label/${job.job}`}>
               Label
@@ -165,7 +164,7 @@ function Row({ job }: { job: Job }) {
           )}
           <History job={job} />
           <Manage job={job} />
-        </div>
+        </Actions>
       </td>
     </tr>
   );

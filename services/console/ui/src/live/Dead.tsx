@@ -6,6 +6,7 @@ import { useState } from "react";
 import { get, type Schemas, send } from "../api/client";
 import { useMay } from "../app/session";
 import { tell } from "../app/toasts";
+import { Actions, ActionsHead } from "../ui/actions";
 import { Button } from "../ui/controls";
 import { Facts, Tree } from "../ui/data";
 import { Confirm, Dialog } from "../ui/dialog";
@@ -86,9 +87,7 @@ export function Dead() {
               <th>Message</th>
               <th>Reason</th>
               <th className="right">Attempts</th>
-              <th>
-                <span className="visually-hidden">What can be done</span>
-              </th>
+              <ActionsHead />
             </tr>
           </thead>
           <tbody>
@@ -101,7 +100,7 @@ export function Dead() {
                 <td className="right">{letter.attempts}</td>
                 <td>
                   {mayOperate && (
-                    <div className="row" style={{ justifyContent: "flex-end" }}>
+                    <Actions>
                       <Button size="s" onClick={() => setOpen(letter)}>
                         Open
                       </Button>
@@ -122,7 +121,7 @@ export function Dead() {
                         aria-label="Discard"
                         onClick={() => setDiscarding(letter)}
                       />
-                    </div>
+                    </Actions>
                   )}
                 </td>
               </tr>

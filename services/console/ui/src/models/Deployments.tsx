@@ -7,6 +7,7 @@ import { Link } from "react-router";
 import { get, type Schemas, send } from "../api/client";
 import { useMay } from "../app/session";
 import { tell } from "../app/toasts";
+import { Actions, ActionsHead } from "../ui/actions";
 import { Button, Chip, Field } from "../ui/controls";
 import { Confirm } from "../ui/dialog";
 import { ago, percent } from "../ui/format";
@@ -58,9 +59,7 @@ export function Deployments({ name }: { name: string }) {
               <th>Why</th>
               <th>By</th>
               <th>When</th>
-              <th>
-                <span className="visually-hidden">What can be done</span>
-              </th>
+              <ActionsHead />
             </tr>
           </thead>
           <tbody>
@@ -86,7 +85,7 @@ export function Deployments({ name }: { name: string }) {
                     {isCurrent &&
                       mayOperate &&
                       all.filter(({ alias }) => alias === move.alias).length > 1 && (
-                        <div className="row" style={{ justifyContent: "flex-end" }}>
+                        <Actions>
                           {move.rollout && (
                             <Button size="s" icon={Rocket} onClick={() => setForward(move)}>
                               Promote v{move.rollout.version}
@@ -95,7 +94,7 @@ export function Deployments({ name }: { name: string }) {
                           <Button size="s" icon={History} onClick={() => setBack(move)}>
                             Roll back
                           </Button>
-                        </div>
+                        </Actions>
                       )}
                   </td>
                 </tr>

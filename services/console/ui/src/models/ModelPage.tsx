@@ -8,6 +8,7 @@ import { useState } from "react";
 import { Link, useParams, useSearchParams } from "react-router";
 import { get, type Schemas } from "../api/client";
 import { useMay } from "../app/session";
+import { Actions, ActionsHead } from "../ui/actions";
 import { Button, Chip, Select } from "../ui/controls";
 import { Facts, Tree } from "../ui/data";
 import { ago, bytes, duration, metric, title, words } from "../ui/format";
@@ -137,9 +138,7 @@ function Versions({
               <th className="right">Took</th>
               <th className="right">ONNX</th>
               <th>When</th>
-              <th>
-                <span className="visually-hidden">What can be done</span>
-              </th>
+              <ActionsHead />
             </tr>
           </thead>
           <tbody>
@@ -188,11 +187,11 @@ function Versions({
                 <td className="when">{ago(version.committed_at)}</td>
                 <td>
                   {onMove && (
-                    <div className="row" style={{ justifyContent: "flex-end" }}>
+                    <Actions>
                       <Button size="s" onClick={() => onMove(version)}>
                         Promote
                       </Button>
-                    </div>
+                    </Actions>
                   )}
                 </td>
               </tr>

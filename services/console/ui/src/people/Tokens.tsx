@@ -3,6 +3,7 @@ import { KeyRound } from "lucide-react";
 import { useState } from "react";
 import { get, type Schemas, send } from "../api/client";
 import { useMay, useSession } from "../app/session";
+import { Actions, ActionsHead } from "../ui/actions";
 import { Button, Chip, Field } from "../ui/controls";
 import { Confirm, Dialog } from "../ui/dialog";
 import { ago, moment } from "../ui/format";
@@ -60,9 +61,7 @@ export function Tokens() {
                 <th>Scopes</th>
                 <th>Made</th>
                 <th>Ends</th>
-                <th>
-                  <span className="visually-hidden">What can be done</span>
-                </th>
+                <ActionsHead />
               </tr>
             </thead>
             <tbody>
@@ -92,11 +91,11 @@ export function Tokens() {
                     </td>
                     <td>
                       {!isOver && (
-                        <div className="row" style={{ justifyContent: "flex-end" }}>
+                        <Actions>
                           <Button size="s" tone="danger" onClick={() => setRevoking(token)}>
                             Revoke
                           </Button>
-                        </div>
+                        </Actions>
                       )}
                     </td>
                   </tr>

@@ -4,6 +4,7 @@ import { useState } from "react";
 import { get, type Schemas, send } from "../api/client";
 import { useSession } from "../app/session";
 import { tell } from "../app/toasts";
+import { Actions, ActionsHead } from "../ui/actions";
 import { Button, Chip, Field, Select } from "../ui/controls";
 import { Confirm, Dialog } from "../ui/dialog";
 import { ago, moment } from "../ui/format";
@@ -72,9 +73,7 @@ export function Users() {
               <th>Role</th>
               <th>Signs in by</th>
               <th>Last signed in</th>
-              <th>
-                <span className="visually-hidden">What can be done</span>
-              </th>
+              <ActionsHead />
             </tr>
           </thead>
           <tbody>
@@ -109,7 +108,7 @@ export function Users() {
                 <td className="muted">{user.signed_in_at ? ago(user.signed_in_at) : "never"}</td>
                 <td>
                   {user.name !== me && (
-                    <div className="row" style={{ justifyContent: "flex-end" }}>
+                    <Actions>
                       <Button size="s" onClick={() => invite.mutate(user.name)}>
                         Sign-in link
                       </Button>
@@ -124,7 +123,7 @@ export function Users() {
                       <Button size="s" tone="danger" onClick={() => setRemoving(user)}>
                         Remove
                       </Button>
-                    </div>
+                    </Actions>
                   )}
                 </td>
               </tr>
