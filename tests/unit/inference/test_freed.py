@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from loopline.contracts.oip.v2 import service_pb2
 from loopline.testing.onnx_models import colour_classifier, commit_model, move_alias
 from services.inference.adapters.protocol.oip import InferRequest
 from services.inference.domain.tensors import EncodedImages, InputTensor, Tensors
@@ -43,7 +44,7 @@ def seldom() -> Iterator[None]:
     ],
 )
 async def test_a_request_is_in_no_cycle(
-    service: Inference, client: Client, request_: object, seldom: None
+    service: Inference, client: Client, request_: service_pb2.ModelInferRequest, seldom: None
 ) -> None:
     model = await commit_model(service.log, service.objects, colour_classifier())
     await move_alias(service.log, model.ref)
