@@ -18,7 +18,7 @@ class InferenceSettings(ServiceSettings):
     grpc_port: int = Field(default=0, ge=0, le=65_535)
     """0 lets the system choose."""
     grpc_threads: int = Field(default=64, ge=1, le=1_024)
-    """Calls handled at once; four times as many more may wait, the rest is refused."""
+    """Handlers at once; calls inside are at most five times as many, the rest is refused."""
     grpc_connections_max: int = Field(default=1_024, ge=1)
     """Connections over gRPC at once; beyond that new ones are closed."""
     grpc_front: Literal["direct", "grpcio"] = "direct"

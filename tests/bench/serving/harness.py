@@ -70,7 +70,10 @@ Key = tuple[str, str, int]  # server, case, concurrency
 def servers(only: str = "") -> list[Server]:
     """Return the servers that are installed."""
     ours = [sys.executable, "-m", "tests.bench.serving.loopline_server", str(networks.FOLDER)]
-    found = [Server("loopline", ours)]
+    found = [
+        Server("loopline", ours),
+        Server("loopline, grpcio", ours, environment={"LOOPLINE_GRPC_FRONT": "grpcio"}),
+    ]
     for name, asking in (
         ("pytriton", load.over_grpc),
         ("kserve", load.over_grpc),
@@ -82,7 +85,9 @@ def servers(only: str = "") -> list[Server]:
         script = Path(__file__).parent / "peers" / f"{name}_server.py"
         command = [str(python), str(script), str(networks.FOLDER)]
         found.append(Server(name, command, asking, _environment(name)))
-    return [server for server in found if not only or server.name in only.split(",")]
+    return [
+        server for server in found if not only or server.name.partition(",")[0] in only.split(",")
+    ]
 
 
 def measure(
@@ -135,7 +140,11 @@ def one_burst(
 ) -> None:
     """Ask a server for `BURST_S`, by shared memory too where it is ours and the tensor is large."""
     ways: dict[str, Asking] = {case.name: server.asking}
-    if server.name == "loopline" and case.network == networks.FLOAT and clients == JUDGED_AT:
+    if (
+        server.name.startswith("loopline")
+        and case.network == networks.FLOAT
+        and clients == JUDGED_AT
+    ):
         ways[f"{case.name}, shared memory"] = load.over_shared_memory
     for name, asking in ways.items():
         with process.awake(), asking(process.port, case, clients) as asks:
