@@ -13,6 +13,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
+import structlog
 
 from services.inference.adapters.fronts.calls import Metadata
 from services.inference.adapters.fronts.direct.messages import Message
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 UNSENT_BYTES_MAX: Final = 256 * 1024
 """What a handler may have said in a stream that its client has not taken."""
+
+log = structlog.get_logger()
 
 
 class Aborted(Exception):
@@ -40,8 +43,8 @@ class Call(StartedContext):
         self._stream = stream
         self._post = stream.connection.site.post
         self._head = stream.head
-        timeout_s = self._head.timeout_s
-        self.deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        timeout_s, self._began_s = self._head.timeout_s, time.monotonic()
+        self.deadline_s = None if timeout_s is None else self._began_s + timeout_s
         self.late: Callable[[], object] | None = None
         self._changed = stream.connection.changed
         self._callbacks: list[Callable[[], object]] = []
@@ -176,7 +179,17 @@ class Call(StartedContext):
             self._unsent += len(message)
         self._post(self._stream.send, message)
 
+    def tell(self, message: bytes) -> None:
+        """Send an answer of a handler that no thread runs; nothing where the call is over."""
+        with self._changed:
+            self._unsent += len(message)
+        self._post(self._stream.send, message)
+
     # --- what the event loop asks and says
+
+    def age_s(self) -> float:
+        """Return for how long the call has been there, seconds."""
+        return time.monotonic() - self._began_s
 
     def outcome(self) -> tuple[int, str]:
         """Return the status that the handler ended with, as it travels, and why."""
@@ -213,4 +226,7 @@ class Call(StartedContext):
             self._messages.clear()
             self._changed.notify_all()
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:  # the others free places, too
+                log.exception("callback_failed", path=self._head.path)

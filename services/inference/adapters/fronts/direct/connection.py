@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import structlog
+
 from services.inference.adapters.fronts.calls import Handler
 from services.inference.adapters.fronts.direct import frames
 from services.inference.adapters.fronts.direct.frames import ConnectionFault, ErrorCode
-from services.inference.adapters.fronts.direct.heads import HeadReader
+from services.inference.adapters.fronts.direct.heads import Head, HeadReader
 from services.inference.adapters.fronts.direct.messages import MemoryBudget, Message
 from services.inference.adapters.fronts.direct.reader import FRAME_BYTES, SCRATCH_BYTES, FrameReader
 from services.inference.adapters.fronts.direct.stream import STREAM_WINDOW, Nobody, Stream
@@ -22,6 +24,10 @@ from services.inference.adapters.fronts.tls import identity_of
 
 PATIENCE: Final = 1_000
 """Frames that a client may send a second beside its calls: resets, pings, settings, nothings."""
+UNREAD_BYTES: Final = 1024 * 1024  # that a client leaves unread, before it is not read from
+
+log = structlog.get_logger()
+_WASTE: Final = memoryview(bytearray(4_096))  # what comes after the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Bounds:
         message_bytes: The largest message taken or given.
         head_bytes: Of a call's head.
         begin_s: A connection that has not said what it speaks by then is closed.
+        message_s: A call with one message that has not said it by then is ended.
         silence_s: After so long without a word a client is asked whether it is there.
         answer_s: How long it has to say so.
     """
@@ -43,6 +50,7 @@ class Bounds:
     message_bytes: int = 64 * 1024 * 1024
     head_bytes: int = 16 * 1024
     begin_s: float = 10.0
+    message_s: float = 120.0
     silence_s: float = 60.0
     answer_s: float = 20.0
 
@@ -100,13 +108,14 @@ class Connection(asyncio.BufferedProtocol):
         self._heads = HeadReader(site.bounds.head_bytes)
         self._block: tuple[int, int, bytes] | None = None  # a head that goes on
         self._last = 0  # of the calls' numbers
-        self._is_greeted = self._is_reading = self._is_draining = False
+        self._is_greeted = self._is_reading = self._is_draining = self._is_closed = False
+        self.is_full = False  # what was said waits for its client to read
         self._unsaid: list[bytes | memoryview] = []
         self._patience = PATIENCE
-        self._moved_s = self._loop.time()
+        self._excused = 0  # bytes that clients may have sent to calls that were over
+        self._began_s = self._moved_s = self._read_s = self._loop.time()
         self._asked_s = 0.0
-        self._unread = 0  # bytes of what was said
-        self._read_s = self._moved_s
+        self._said = self._read = 0  # bytes, by the server and of them by the client
 
     # --- what the event loop says
 
@@ -117,6 +126,7 @@ class Connection(asyncio.BufferedProtocol):
             transport.abort()
             return
         self.site.connections.add(self)
+        transport.set_write_buffer_limits(UNREAD_BYTES)
         self.peer, self.identity = _peer(transport), identity_of(transport)
         offer = {
             frames.MAX_CONCURRENT_STREAMS: self.site.bounds.calls,
@@ -130,25 +140,45 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """Let everything go."""
+        self._is_closed = True
+        self._unsaid.clear()
         self.site.connections.discard(self)
         streams, self.streams = list(self.streams.values()), {}
         for stream in streams:
             stream.gone()
 
+    def pause_writing(self) -> None:
+        """Who does not read is not read from: each answer and each error would be kept for it."""
+        self.is_full = True
+        if not self._is_closed:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads."""
+        self.is_full = False
+        if not self._is_closed:
+            self._transport.resume_reading()
+            self._pump()
+
     def get_buffer(self, _: int) -> memoryview:
         """Return where the next bytes go."""
-        return self._reader.room()
+        return _WASTE if self._is_closed else self._reader.room()
 
     def buffer_updated(self, count: int) -> None:
         """Look at what came."""
+        if self._is_closed:
+            return
         self._moved_s = self._loop.time()
         self._is_reading = True
         try:
             self._reader.received(count)
         except ConnectionFault as fault:
-            self.say(frames.goaway(self._last, fault.code, fault.reason))
-            self._close()
-        self._is_reading = False
+            self._end(fault)
+        except Exception:  # nothing of one client may stay half done
+            log.exception("connection_failed", peer=self.peer)
+            self._end(ConnectionFault(ErrorCode.INTERNAL_ERROR, "a fault of the server"))
+        finally:
+            self._is_reading = False
         if self._unsaid:
             self._flush()
 
@@ -156,8 +186,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def begin_data(self, number: int, size: int) -> Stream | Nobody:
         """See `Frames.begin_data`."""
-        if self._block is not None or not 0 < number <= self._last:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"DATA of {number}, never opened")
+        if self._block is not None:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a head was not ended")
+        self._must_be_opened(number)
         if not size:
             self._lose_patience()
         self._receives -= size
@@ -166,7 +197,10 @@ class Connection(asyncio.BufferedProtocol):
             self._receives = frames.WINDOW_MAX
         stream = self.streams.get(number)
         if stream is None:
-            self._lose_patience()  # it may not know yet that the call is over
+            self._excused -= size  # it may not know yet that the call is over
+            if self._excused < 0:
+                self._excused = 0
+                self._lose_patience()
             return Nobody()
         stream.comes(size)
         return stream
@@ -179,7 +213,7 @@ class Connection(asyncio.BufferedProtocol):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a head was not ended")
         take = _TAKERS.get(kind)
         if take is None:
-            self._lose_patience()  # PRIORITY, and kinds that nobody knows yet
+            self._lose_patience()  # a kind that nobody knows yet
         else:
             take(self, flags, number, payload)
 
@@ -188,6 +222,8 @@ class Connection(asyncio.BufferedProtocol):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a call of number {number}")
         block = frames.unpadded(flags, payload)
         if flags & frames.PRIORITIZED:
+            if len(block) < frames.PRIORITY_BYTES:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a priority cut off")
             block = block[frames.PRIORITY_BYTES :]
         if flags & frames.END_HEADERS:
             self._begin(number, flags, block)
@@ -211,14 +247,12 @@ class Connection(asyncio.BufferedProtocol):
         head = self._heads.read(block)  # in any case: both sides keep count of what was said
         ends = bool(flags & frames.END_STREAM)
         if number <= self._last:
-            self._lose_patience()
-            stream = self.streams.get(number)
-            if stream is not None and ends and not stream.is_said:
-                stream.over(ends)
+            self._end_what_it_says(number, head, ends)
             return
         self._last = number
         if self._is_draining or len(self.streams) >= self.site.bounds.calls:
             self._lose_patience()
+            self._excused += 0 if ends else STREAM_WINDOW
             self.say(frames.reset(number, ErrorCode.REFUSED_STREAM))
             return
         stream = self.streams[number] = Stream(self, number, head, self.site.method(head.path))
@@ -227,29 +261,54 @@ class Connection(asyncio.BufferedProtocol):
         if ends:
             stream.over(ends)
 
+    def _end_what_it_says(self, number: int, head: Head, ends: bool) -> None:
+        """Take a head after the first one of its call: it can but end what the client says."""
+        self._lose_patience()
+        stream = self.streams.get(number)
+        if stream is None:
+            if head.path:
+                reason = f"call {number} after {self._last}"
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, reason)
+        elif stream.is_said:
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, f"a head after the end of {number}")
+        elif not ends:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a second head of {number}")
+        else:
+            stream.over(ends)
+
+    def _must_be_opened(self, number: int) -> None:
+        if not 0 < number <= self._last or number % 2 == 0:
+            reason = f"a frame of stream {number}, never opened"
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, reason)
+
     def _take_window(self, _: int, number: int, payload: bytes) -> None:
         increment = frames.word(payload) & frames.WINDOW_MAX
         if increment == 0:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window that grows by nothing")
-        if number > self._last:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a window of {number}, never opened")
         if number:
+            self._must_be_opened(number)
             stream = self.streams.get(number)
             if stream is not None:
                 stream.sends = _grown(stream.sends, increment)
                 stream.pump()
         else:
-            self.sends = _grown(self.sends, increment)
-            self._pump()
+            was_open, self.sends = self.sends > 0, _grown(self.sends, increment)
+            if not was_open:
+                self._pump()
 
     def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
-        self._is_greeted = True
-        if flags & frames.ACK:
-            return
         self._lose_patience()
-        for name, value in frames.read_settings(payload):
+        if flags & frames.ACK:
+            if payload:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "what is acknowledged?")
+            if not self._is_greeted:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS come first")
+            return
+        self._is_greeted = True
+        # The last of each counts: thousands may stand in one frame, and calls may be many.
+        for name, value in dict(frames.read_settings(payload)).items():
             if name == frames.INITIAL_WINDOW_SIZE:
                 more, self.first_window = value - self.first_window, value
                 for stream in self.streams.values():
@@ -260,30 +319,46 @@ class Connection(asyncio.BufferedProtocol):
         self._pump()
 
     def _take_ping(self, flags: int, number: int, payload: bytes) -> None:
-        if number or len(payload) != frames.PING_BYTES:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a PING that is none")
+        if number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING of a stream")
+        if len(payload) != frames.PING_BYTES:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes")
+        self._lose_patience()
         if not flags & frames.ACK:
-            self._lose_patience()
             self.say(frames.frame(frames.PING, frames.ACK, 0, payload))
 
     def _take_reset(self, _: int, number: int, payload: bytes) -> None:
         frames.word(payload)
-        if not 0 < number <= self._last:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a reset of {number}, never opened")
+        self._must_be_opened(number)
         self._lose_patience()
         stream = self.streams.get(number)
         if stream is not None:
             self.forget(stream)
             stream.gone()
 
-    def _take_goaway(self, *_: object) -> None:
+    def _take_goaway(self, _: int, number: int, payload: bytes) -> None:
         """It opens no more calls; those it opened are answered."""
+        self._lose_patience()
+        if number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
+        if len(payload) < frames.GOAWAY_BYTES:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY cut off")
+
+    def _take_priority(self, _: int, number: int, payload: bytes) -> None:
+        """Calls are answered as they can be: RFC 9113 gave priorities up."""
+        self._lose_patience()
+        if not number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY of no stream")
+        if len(payload) != frames.PRIORITY_BYTES:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"PRIORITY of {len(payload)} bytes")
 
     def _take_promise(self, *_: object) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients push nothing")
 
     def _pump(self) -> None:
         for stream in list(self.streams.values()):
+            if self.sends <= 0 or self.is_full:
+                return
             stream.pump()
 
     def _lose_patience(self) -> None:
@@ -295,9 +370,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def say(self, data: bytes | memoryview) -> None:
         """Send bytes, together with what is said until the event loop is done with what it does."""
+        if self._is_closed:
+            return
         if not self._unsaid and not self._is_reading:
             self._loop.call_soon(self._flush)
         self._unsaid.append(data)
+
+    def excuse(self, stream: Stream) -> None:
+        """The client may go on to send to a call that is over, until it knows."""
+        self._excused += stream.receives
 
     def forget(self, stream: Stream) -> None:
         """A call is over."""
@@ -320,13 +401,17 @@ class Connection(asyncio.BufferedProtocol):
     def sweep(self, now_s: float) -> None:
         """Close the connection if nothing more is to be expected of it. Called every second."""
         self._patience = PATIENCE
-        bounds, silent_s = self.site.bounds, now_s - self._moved_s
+        bounds = self.site.bounds
         unread = self._transport.get_write_buffer_size()
-        if not unread or unread < self._unread:
+        read, self._read = self._read, self._said - unread
+        if not unread or self._read > read:
             self._read_s = now_s
-        self._unread = unread
+        # Of one that is not read from, what counts is that it reads.
+        silent_s = now_s - (self._read_s if self.is_full else self._moved_s)
         longest_s = bounds.silence_s + bounds.answer_s
-        is_mute = not self._is_greeted and silent_s > bounds.begin_s
+        is_mute = not self._is_greeted and now_s - self._began_s > bounds.begin_s
+        for stream in list(self.streams.values()):
+            stream.sweep()
         if is_mute or max(silent_s, now_s - self._read_s) > longest_s:
             self.abort()
         elif silent_s > bounds.silence_s and self._asked_s <= self._moved_s:
@@ -335,13 +420,19 @@ class Connection(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         said, self._unsaid = self._unsaid, []
+        self._said += sum(map(len, said))
         if len(said) == 1:
             self._transport.write(said[0])
         elif said:
             self._transport.writelines(said)
 
+    def _end(self, fault: ConnectionFault) -> None:
+        self.say(frames.goaway(self._last, fault.code, fault.reason))
+        self._close()
+
     def _close(self) -> None:
         self._flush()
+        self._is_closed = True
         self._transport.close()
 
 
@@ -354,6 +445,7 @@ _TAKERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
     frames.RST_STREAM: Connection._take_reset,
     frames.GOAWAY: Connection._take_goaway,
     frames.PUSH_PROMISE: Connection._take_promise,
+    frames.PRIORITY: Connection._take_priority,
 }
 
 

@@ -30,6 +30,7 @@ FRAME_BYTES_MAX: Final = 2**24 - 1
 MESSAGE_PREFIX_BYTES: Final = 5
 PRIORITY_BYTES: Final = 5
 PING_BYTES: Final = 8
+GOAWAY_BYTES: Final = 8  # at least
 
 
 class ErrorCode(IntEnum):
@@ -68,6 +69,17 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return FRAME.pack(size >> 8, size & 0xFF, kind, flags, stream) + payload
 
 
+def head(flags: int, stream: int, block: bytes, most: int) -> bytes:
+    """Return a block of header fields, in as many frames of at most `most` bytes as it takes."""
+    if len(block) <= most:
+        return frame(HEADERS, flags | END_HEADERS, stream, block)
+    parts = [frame(HEADERS, flags, stream, block[:most])]
+    for begin in range(most, len(block), most):
+        last = END_HEADERS if begin + most >= len(block) else 0
+        parts.append(frame(CONTINUATION, last, stream, block[begin : begin + most]))
+    return b"".join(parts)
+
+
 def settings(values: Mapping[int, int]) -> bytes:
     """Return a SETTINGS frame."""
     return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*each) for each in values.items()))
@@ -78,6 +90,8 @@ def read_settings(payload: bytes) -> Iterator[tuple[int, int]]:
     if len(payload) % _SETTING.size:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS cut off")
     for name, value in _SETTING.iter_unpack(payload):
+        if name == ENABLE_PUSH and value > 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH of {value}")
         if name == INITIAL_WINDOW_SIZE and value > WINDOW_MAX:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, f"a window of {value}")
         if name == MAX_FRAME_SIZE and not DEFAULT_FRAME_BYTES <= value <= FRAME_BYTES_MAX:
@@ -113,6 +127,8 @@ def unpadded(flags: int, payload: bytes) -> bytes:
     """Return a frame's payload without its padding; ConnectionFault where there is too much."""
     if not flags & PADDED:
         return payload
-    if not payload or payload[0] >= len(payload):
+    if not payload:
+        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "padding without a length")
+    if payload[0] >= len(payload):
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than frame")
     return payload[1 : len(payload) - payload[0]]

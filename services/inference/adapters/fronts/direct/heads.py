@@ -8,7 +8,6 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -30,6 +29,11 @@ _NOT_METADATA: Final = frozenset(
 )
 _STATUS_200: Final = b"\x88"  # the static table's entry
 _PRINTABLE: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_REASON_BYTES: Final = 1_024  # of what is told; clients refuse long heads, and then know nothing
+_SPECIAL: Final = frozenset((":method", ":scheme", ":path", ":authority"))
+_OF_ONE_HOP: Final = frozenset(
+    ("connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +91,13 @@ def head_of(fields: Iterable[tuple[bytes, bytes]]) -> Head:
     """Return a head from its fields, as they came."""
     special: dict[str, str] = {}
     metadata: list[tuple[str, str | bytes]] = []
-    for raw_name, raw_value in fields:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        if name.startswith(":") or name in _NOT_METADATA:
-            special[name] = value
-        elif name.endswith(BINARY):
-            try:
-                metadata += [(name, _from_base64(each)) for each in value.split(",")]
-            except binascii.Error:
-                return Head(special.get(":path", ""), (), fault=f"{name} is not base64")
-        else:
-            metadata.append((name, value))
+    try:
+        _sort(fields, special, metadata)
+    except ValueError as error:
+        return Head(special.get(":path", ""), (), fault=str(error))
     path = special.get(":path", "")
-    if special.get(":method") != "POST":
-        return Head(path, (), fault="calls of gRPC are POSTed")
+    if not path or special.get(":method") != "POST":
+        return Head(path, (), fault="calls of gRPC are POSTed to a path")
     if not special.get("content-type", "").startswith(CONTENT):
         return Head(path, (), fault=f"calls of gRPC are {CONTENT}")
     try:
@@ -109,6 +106,31 @@ def head_of(fields: Iterable[tuple[bytes, bytes]]) -> Head:
         return Head(path, (), fault=f"grpc-timeout {special['grpc-timeout']!r} is none")
     encoding = special.get("grpc-encoding", "")
     return Head(path, tuple(metadata), timeout_s, "" if encoding == "identity" else encoding)
+
+
+def _sort(
+    fields: Iterable[tuple[bytes, bytes]],
+    special: dict[str, str],
+    metadata: list[tuple[str, str | bytes]],
+) -> None:
+    """Tell what the protocols use from what the client says beside; ValueError as to why not."""
+    is_begun = False  # what follows the pseudo-fields
+    for raw_name, raw_value in fields:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name.startswith(":"):
+            if is_begun or name not in _SPECIAL or name in special:
+                raise ValueError(f"{name} is out of place")
+            special[name] = value
+            continue
+        is_begun = True
+        if name != name.lower() or name in _OF_ONE_HOP:
+            raise ValueError(f"{name} is no field of HTTP/2")
+        if name in _NOT_METADATA:
+            special[name] = value
+        elif name.endswith(BINARY):
+            metadata += [(name, _from_base64(name, each)) for each in value.split(",")]
+        else:
+            metadata.append((name, value))
 
 
 def opening(metadata: Metadata = ()) -> bytes:
@@ -120,7 +142,8 @@ def trailers(code: int, message: str = "", metadata: Metadata = ()) -> bytes:
     """Return the block after an answer: how the call went."""
     block = _field("grpc-status", str(code))
     if message:
-        block += _field("grpc-message", quote(message, safe=_PRINTABLE))
+        told = message.encode("utf-8", "replace")[:_REASON_BYTES].decode("utf-8", "ignore")
+        block += _field("grpc-message", quote(told, safe=_PRINTABLE))
     return block + _fields(metadata)
 
 
@@ -138,7 +161,7 @@ def _fields(metadata: Metadata) -> bytes:
 
 def _field(name: str, value: str) -> bytes:
     """Return a field that goes into no table (RFC 7541, 6.2.2)."""
-    texts = (name.lower().encode(), value.encode())
+    texts = (name.lower().encode(), value.encode("utf-8", "replace"))
     return b"\0" + b"".join(_length(len(text)) + text for text in texts)
 
 
@@ -153,8 +176,11 @@ def _length(value: int) -> bytes:
     return bytes((*found, value))
 
 
-def _from_base64(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+def _from_base64(name: str, text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:
+        raise ValueError(f"{name} is not base64") from error
 
 
 def _timeout_s(text: str) -> float | None:

@@ -21,7 +21,7 @@ import uvloop
 
 from loopline.errors import LooplineError
 from services.inference.adapters.fronts.calls import Handler
-from services.inference.adapters.fronts.direct.call import Aborted, Call
+from services.inference.adapters.fronts.direct.call import Aborted
 from services.inference.adapters.fronts.direct.connection import Bounds, Connection
 from services.inference.adapters.fronts.direct.messages import (
     Compressed,
@@ -168,7 +168,11 @@ class DirectListener:
     async def _serve(self) -> None:
         loop = self._loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: Connection(self), sock=self._socket, backlog=BACKLOG, ssl=self._context
+            lambda: Connection(self),
+            sock=self._socket,
+            backlog=BACKLOG,
+            ssl=self._context,
+            ssl_handshake_timeout=None if self._context is None else self.bounds.begin_s,
         )
         beside = [asyncio.create_task(self._tick()), asyncio.create_task(self._sweep())]
         if self._tls is not None and self._context is not None:
@@ -203,14 +207,27 @@ class DirectListener:
             for connection in list(self.connections):
                 connection.sweep(loop.time())
 
+    def _start(self, message: bytes, stream: Stream, starter: Starter) -> None:
+        """Start a call whose message was decompressed: it is larger now, and counts as that."""
+        if stream.call.is_over:
+            return
+        try:
+            stream.assembly.hold(len(message))
+        except MessageTooLarge as error:
+            stream.fail(STATUSES[MessageTooLarge], str(error))
+        else:
+            starter(message, stream.call)
+
     # --- in threads
 
     def _open(self, message: Compressed, stream: Stream, starter: Starter) -> None:
-        """Decompress a message, and start its call."""
+        """Decompress a message, and have its call started."""
         try:
-            starter(message.open(self.bounds.message_bytes), stream.call)
-        except (MessageTooLarge, MessageBroken) as error:
-            self.post(stream.fail, STATUSES[type(error)], str(error))
+            opened = message.open(self.bounds.message_bytes)
+        except Exception as error:
+            self.post(stream.fail, _status_of(error), str(error))
+        else:
+            self.post(self._start, opened, stream, starter)
 
     def _answer(self, stream: Stream, message: Message | None) -> None:
         """Have the handler of a call answer it; `message` is None where several come."""
@@ -218,37 +235,70 @@ class DirectListener:
         if call.is_over or handler is None:
             return
         try:
-            read = handler.request_deserializer or bytes
             if message is None:
-                request: Any = (read(self._whole(each)) for each in call.messages())
+                request: Any = (self._read(each, handler) for each in call.messages())
             else:
-                request = read(self._whole(message))
-            write = handler.response_serializer or bytes
+                request = self._read(message, handler)
+            if self._is_answered_elsewhere(request, stream, handler):
+                return
+            write: Callable[[Any], bytes] = handler.response_serializer or bytes
             found = _behaviour(handler)(request, call)
             for answer in found if handler.response_streaming else (found,):
                 call.send(write(answer))
         except Aborted:
             pass
-        except CancelledError:
-            return  # nobody waits
-        except (MessageTooLarge, MessageBroken) as error:
-            call.set_code(STATUSES[type(error)])
+        except tuple(STATUSES) as error:
+            call.set_code(_status_of(error))
             call.set_details(str(error))
+        except CancelledError:  # mostly because nobody waits
+            call.set_code(grpc.StatusCode.CANCELLED)
         except Exception as error:
             log.exception("handler_failed", path=stream.head.path)
-            call.set_code(grpc.StatusCode.UNKNOWN)
+            call.set_code(_status_of(error))
             call.set_details(f"{type(error).__name__}: {error}")
         self.post(stream.done)
 
-    def _whole(self, message: Message) -> bytes:
+    def _is_answered_elsewhere(self, request: object, stream: Stream, handler: Handler) -> bool:
+        """Have a handler that needs no thread (grpcio's health does so) answer as it has answers.
+
+        It calls what it is given with each, and with None where there are no more.
+        """
+        behaviour, call = _behaviour(handler), stream.call
+        if not getattr(behaviour, "experimental_non_blocking", False):
+            return False
+        write: Callable[[Any], bytes] = handler.response_serializer or bytes
+
+        def tell(answer: object) -> None:
+            if answer is None:
+                self.post(stream.done)
+            else:
+                call.tell(write(answer))
+
+        behaviour(request, call, tell)
+        return True
+
+    def _read(self, message: Message, handler: Handler) -> object:
+        """Return a message as its handler takes it; MessageBroken where it is none."""
         if isinstance(message, Compressed):
-            return message.open(self.bounds.message_bytes)
-        return bytes(message)
+            whole = message.open(self.bounds.message_bytes)
+        else:
+            whole = bytes(message)
+        if handler.request_deserializer is None:
+            return whole
+        try:
+            found: object = handler.request_deserializer(whole)
+        except Exception as error:
+            raise MessageBroken(f"{type(error).__name__}: {error}") from error
+        return found
 
 
-def _behaviour(handler: Any) -> Callable[[Any, Call], Any]:
+def _status_of(error: Exception) -> grpc.StatusCode:
+    return STATUSES.get(type(error), grpc.StatusCode.UNKNOWN)
+
+
+def _behaviour(handler: Any) -> Callable[..., Any]:
     """Return the one of its four that a handler has."""
-    found: Callable[[Any, Call], Any] = (
+    found: Callable[..., Any] = (
         handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     )
     return found

@@ -17,6 +17,7 @@ from services.inference.domain.tensors import Buffer
 _WINDOW_BITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 ENCODINGS: Final = tuple(_WINDOW_BITS)
 _NOTHING: Final = memoryview(b"")
+HELD_BESIDE_BYTES: Final = 64  # that a message takes beside its bytes, be it ever so small
 
 
 class MessageTooLarge(Exception):
@@ -25,6 +26,10 @@ class MessageTooLarge(Exception):
 
 class MessageBroken(Exception):
     """What came is no message; the text says why."""
+
+
+class EncodingUnknown(Exception):
+    """A message is compressed as nobody here can open it; the text says what is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,11 @@ class Assembly:
         """Whether no message is begun."""
         return not self._prefix
 
+    @property
+    def count(self) -> int:
+        """How many messages are whole."""
+        return len(self._done)
+
     def filled(self, count: int) -> None:
         """Say that so many bytes came into `room`."""
         self.room = self.room[count:]
@@ -126,6 +136,7 @@ class Assembly:
         Raises:
             MessageTooLarge: A message of this size is not taken, now or ever.
             MessageBroken: It is none.
+            EncodingUnknown: It cannot be opened.
         """
         while data:
             if self.room:
@@ -147,25 +158,35 @@ class Assembly:
 
     def give_back(self, count: int) -> None:
         """A message of so many bytes is its handler's now."""
-        count = min(count, self._held)
-        self._budget.give(count)
-        self._held -= count
+        self._give(min(count + HELD_BESIDE_BYTES, self._held))
+
+    def hold(self, count: int) -> None:
+        """Count so many bytes more: a message was decompressed. MessageTooLarge: no room."""
+        if not self._budget.take(count):
+            inside = f"messages of {self._budget.used} bytes are inside"
+            raise MessageTooLarge(f"{inside}: there is no room for {count} more, try again later")
+        self._held += count
 
     def release(self) -> None:
         """Give all memory back: nobody needs the messages any more."""
-        self.give_back(self._held)
+        self._give(self._held)
+        self._whole = self.room = _NOTHING
+        self._done.clear()
+
+    def _give(self, count: int) -> None:
+        self._budget.give(count)
+        self._held -= count
 
     def _begin(self, data: memoryview) -> memoryview:
         flag, size = self._prefix[0], int.from_bytes(self._prefix[1:], "big")
-        if flag > 1 or (flag and self._encoding not in _WINDOW_BITS):
-            how = f"compressed by {self._encoding!r}, flag {flag}"
-            raise MessageBroken(f"{how}: {' and '.join(ENCODINGS)} are known")
+        if flag > 1 or (flag and not self._encoding):
+            raise MessageBroken(f"a message with flag {flag} and without a grpc-encoding")
+        if flag and self._encoding not in _WINDOW_BITS:
+            reason = f"{self._encoding} is not known: {' and '.join(ENCODINGS)} are"
+            raise EncodingUnknown(reason)
         if size > self._max_bytes:
             raise MessageTooLarge(f"a message of {size} bytes: at most {self._max_bytes} are taken")
-        if not self._budget.take(size):
-            inside = f"messages of {self._budget.used} bytes are inside"
-            raise MessageTooLarge(f"{inside}: there is no room for {size} more, try again later")
-        self._held += size
+        self.hold(size + HELD_BESIDE_BYTES)
         self._is_compressed = bool(flag)
         if size <= len(data):
             self._finish(bytes(data[:size]))  # where it is now is the socket's place

@@ -129,6 +129,8 @@ class FrameReader:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
         begin, padding = self._start + frames.FRAME.size, 0
         if flags & frames.PADDED:
+            if not size:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "padding without a length")
             if not there:
                 return False
             padding = self._scratch[begin] + 1  # it says how long it is

@@ -17,6 +17,7 @@ from services.inference.adapters.fronts.direct.frames import ConnectionFault, Er
 from services.inference.adapters.fronts.direct.heads import Head, opening, refused, trailers
 from services.inference.adapters.fronts.direct.messages import (
     Assembly,
+    EncodingUnknown,
     MessageBroken,
     MessageTooLarge,
 )
@@ -29,6 +30,7 @@ UNTAKEN_MESSAGES: Final = 4  # of a stream, before its client is not given more 
 JOINED_BYTES: Final = 64 * 1024  # answers up to this go out as one piece
 BAD_REQUEST: Final = 400
 STATUSES: Final = {
+    EncodingUnknown: grpc.StatusCode.UNIMPLEMENTED,
     MessageTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     MessageBroken: grpc.StatusCode.INTERNAL,
 }
@@ -113,7 +115,8 @@ class Stream:
 
     def filled(self, count: int) -> None:
         """See `Sink.filled`."""
-        self.assembly.filled(count)
+        if not self.call.is_over:
+            self.assembly.filled(count)
 
     def feed(self, data: memoryview) -> None:
         """See `Sink.feed`."""
@@ -121,7 +124,7 @@ class Stream:
             return
         try:
             self.assembly.feed(data)
-        except (MessageTooLarge, MessageBroken) as error:
+        except tuple(STATUSES) as error:
             self.fail(STATUSES[type(error)], str(error))
 
     def over(self, ends: bool) -> None:
@@ -133,10 +136,14 @@ class Stream:
             for message in self.assembly.take():
                 self.untaken += 1
                 self.call.received(message)
-            if ends:
+            if ends and not self.assembly.is_between:
+                self.fail(grpc.StatusCode.INTERNAL, "a message cut off")
+            elif ends:
                 self.call.no_more()
         elif ends:
             self._ask()
+        elif self.assembly.count > 1:  # it need not send more of them
+            self._refuse_messages()
         if not ends:
             self._make_room()
 
@@ -144,18 +151,22 @@ class Stream:
         """The handler took a message."""
         self.untaken -= 1
         self.assembly.give_back(size)
-        if not self.call.is_over:
-            self._make_room()
+        self._make_room()
 
     def _ask(self) -> None:
         messages = self.assembly.take()
         if len(messages) == 1 and self.assembly.is_between:
             self.connection.site.asked(self, messages[0])
         else:
-            reason = f"{self.head.path} takes one message, whole"
-            self.fail(grpc.StatusCode.UNIMPLEMENTED, reason)
+            self._refuse_messages()
+
+    def _refuse_messages(self) -> None:
+        reason = f"{self.head.path} takes one message, whole"
+        self.fail(grpc.StatusCode.UNIMPLEMENTED, reason)
 
     def _make_room(self) -> None:
+        if self.call.is_over:
+            return
         if self.receives <= STREAM_WINDOW // 2 and self.untaken < UNTAKEN_MESSAGES:
             self.connection.say(frames.window_update(self.number, STREAM_WINDOW - self.receives))
             self.receives = STREAM_WINDOW
@@ -168,7 +179,7 @@ class Stream:
             return
         framed = len(message) + frames.MESSAGE_PREFIX_BYTES
         most = min(self.sends, self.connection.sends, self.connection.frame_bytes, JOINED_BYTES)
-        if framed > most:
+        if framed > most or self.connection.is_full:
             self.send(message)
             self.done()
             return
@@ -229,10 +240,21 @@ class Stream:
         else:
             self.call.late()
 
+    def sweep(self) -> None:
+        """End the call if its one message does not come. Called every second."""
+        if self.is_said or self.handler is None or self.handler.request_streaming:
+            return  # what is inside has its deadline
+        longest_s = self.connection.site.bounds.message_s
+        if (remaining_s := self.call.time_remaining()) is not None and remaining_s <= 0:
+            self.fail(grpc.StatusCode.DEADLINE_EXCEEDED, "the message did not come in time")
+        elif self.call.age_s() > longest_s:
+            reason = f"the message did not come within {longest_s:g} s"
+            self.fail(grpc.StatusCode.DEADLINE_EXCEEDED, reason)
+
     def pump(self) -> None:
         """Send what the client takes now."""
         connection = self.connection
-        while self._answers:
+        while self._answers and not connection.is_full:
             piece = self._answers[0]
             size = min(self.sends, connection.sends, connection.frame_bytes, len(piece))
             if size <= 0:
@@ -246,7 +268,7 @@ class Stream:
             else:
                 self._answers.popleft()
                 self.call.sent(self._sizes.popleft())
-        if self._trailers:
+        if self._trailers and not self._answers:
             self._end(self._trailers)
 
     def gone(self) -> None:
@@ -260,15 +282,16 @@ class Stream:
         if not self._is_open:
             self._is_open = True
             block = opening(self.call.opening) if self.call.opening else _OPENING
-            head = frames.frame(frames.HEADERS, frames.END_HEADERS, self.number, block)
-            self.connection.say(head)
+            self.connection.say(frames.head(0, self.number, block, self.connection.frame_bytes))
 
     def _end(self, block: bytes) -> None:
-        self.connection.say(frames.frame(frames.HEADERS, _LAST, self.number, block))
+        most = self.connection.frame_bytes
+        self.connection.say(frames.head(frames.END_STREAM, self.number, block, most))
         self._leave()
 
     def _leave(self) -> None:
         if not self.is_said:  # it need not say the rest
+            self.connection.excuse(self)
             self.connection.say(frames.reset(self.number, ErrorCode.NO_ERROR))
         self.connection.forget(self)
         self.gone()
