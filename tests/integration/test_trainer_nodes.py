@@ -31,6 +31,10 @@ from tests.unit.trainer.workshop import CLASSES
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 SHARED: Any = {"nodes": 2, "batch_size": 12}
+EPOCHS = 10
+"""Two are killed, each after a checkpoint of its own."""
+ACK_WAIT_S = 8.0
+"""How soon a killed agent's command is taken up here; `test_trainer_service` has the catalog's."""
 
 
 def weights(model: Committed[ModelCommitted]) -> str:
@@ -39,6 +43,11 @@ def weights(model: Committed[ModelCommitted]) -> str:
 
 def members(model: Committed[ModelCommitted]) -> list[str]:
     return [member.id for member in model.commit.run.members]
+
+
+def furthest(report: RunChanged) -> int:
+    """Return the step of the furthest checkpoint in storage; 0 if there is none."""
+    return max((checkpoint.step for checkpoint in report.training.checkpoints), default=0)
 
 
 async def leading(user: Trainer) -> tuple[str, str] | None:
@@ -61,20 +70,20 @@ def reported(
     return found
 
 
-async def test_agents_share_a_training_and_a_killed_one_is_replaced(
+async def test_agents_share_a_training_and_whoever_is_killed_is_replaced(
     platform_servers: PlatformServers,
     s3_bucket: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here = Workspace(platform_servers, s3_bucket, tmp_path)
+    here = Workspace(platform_servers, s3_bucket, tmp_path, ACK_WAIT_S)
     async with here.user(monkeypatch) as user, here.machine("one") as one:
         await prepare(user, products(24, 16, CLASSES))
-        await ask(user, model="alone", processes=2, batch_size=12)
+        await ask(user, model="alone", epochs=EPOCHS, processes=2, batch_size=12)
         alone = await trained(user, "alone")
         assert members(alone) == []
 
-        await ask(user, **SHARED)
+        await ask(user, epochs=EPOCHS, **SHARED)
         run_id, leader = await until(lambda: leading(user))
         assert leader == "one"
         waiting = await until(
@@ -84,7 +93,7 @@ async def test_agents_share_a_training_and_a_killed_one_is_replaced(
         assert waiting.message.endswith("here: one; busy elsewhere: 0")
 
         async with here.machine("two") as two:
-            await until(reported(user, run_id, lambda r: bool(r.training.checkpoints)))
+            await until(reported(user, run_id, lambda r: furthest(r) > 0))
             running = await occupied(user, "one", "two")
             assert running == {"one": [run_id], "two": [run_id]}
             two.send_signal(signal.SIGKILL)
@@ -94,15 +103,22 @@ async def test_agents_share_a_training_and_a_killed_one_is_replaced(
                 reported(user, run_id, lambda r: r.state == RunState.RUN_STATE_QUEUED)
             )
             assert time.monotonic() - killed < 30
-            assert ended.training.checkpoints
+            assert furthest(ended) > 0
         async with here.machine("three"):
-            shared = await trained(user)
-        assert one.returncode is None
+            second = await until(reported(user, run_id, lambda r: furthest(r) > furthest(ended)))
+            running = await occupied(user, "one", "three")
+            assert running is not None
+            assert (running["one"], running["three"]) == ([run_id], [run_id])
+            assert one.returncode is None
+            one.send_signal(signal.SIGKILL)  # which led: the command is taken up by another one
+            async with here.machine("two"):
+                shared = await trained(user)
 
-    assert shared.commit.run.id == run_id
-    assert members(shared) == ["one", "three"]
-    assert runs.plain(shared.commit.run.parameters)["nodes"] == 2
-    assert shared.commit.run.figures["resumed_at_step"] > 0
+    run = shared.commit.run
+    assert (run.id, run.agent.id) == (run_id, members(shared)[0])
+    assert sorted(members(shared)) == ["three", "two"]
+    assert runs.plain(run.parameters)["nodes"] == 2
+    assert run.figures["resumed_at_step"] >= furthest(second)
     # Two machines with a process each, killed and resumed, and one machine with two processes.
     assert weights(shared) == weights(alone)
     assert [e.metrics for e in shared.message.evaluations] == [

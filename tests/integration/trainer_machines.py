@@ -48,9 +48,18 @@ async def until(ask: Callable[[], Awaitable[T | None]]) -> T:
 
 
 class Workspace:
-    """A workspace of its own, and the machines in it, on which recipes are installed."""
+    """A workspace of its own, and the machines in it, on which recipes are installed.
 
-    def __init__(self, servers: PlatformServers, bucket: str, folder: Path) -> None:
+    Args:
+        servers: The bus and storage.
+        bucket: Its own.
+        folder: Where the machines' disks are.
+        ack_wait_s: How soon a killed machine's commands are taken up; 0 is what the catalog says.
+    """
+
+    def __init__(
+        self, servers: PlatformServers, bucket: str, folder: Path, ack_wait_s: float = 0.0
+    ) -> None:
         self._folder = folder
         (folder / "site").mkdir(parents=True)
         self._site = install(folder / "site", SOURCES, ENTRY_POINTS)
@@ -62,6 +71,7 @@ class Workspace:
             "LOOPLINE_S3_SECRET_KEY": servers.s3.secret_key,
             "LOOPLINE_S3_BUCKET": bucket,
             "LOOPLINE_CHECKPOINT_UPLOAD_EVERY_S": "0",
+            "LOOPLINE_ACK_WAIT_S": str(ack_wait_s),
         }
 
     @asynccontextmanager
@@ -71,7 +81,12 @@ class Workspace:
             monkeypatch.setenv(name, value)
         settings = TrainerSettings()
         client = await connect(settings, "user")
-        await declare(client.jetstream(), settings.workspace, agents=("one", "two", "three"))
+        await declare(
+            client.jetstream(),
+            settings.workspace,
+            agents=("one", "two", "three"),
+            ack_wait_s=settings.ack_wait_s,
+        )
         user = build(Trainer, settings, client)
         assert isinstance(user, Trainer)
         try:
