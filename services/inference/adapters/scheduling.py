@@ -189,6 +189,9 @@ class Scheduler:
     ) -> Job:
         """Start a request and, where it is to get one, a copy for the second version."""
         second = self._rollouts.shadow(followed)
+        if second is not None and isinstance(payload, Tensors):
+            payload.fetch()  # the client may write over them before the copy is run
+            payload = Tensors(payload.feeds, payload.count)
         self._start(servable, job, payload)
         if second is None:
             return job

@@ -7,8 +7,8 @@ they are not. How they travel (protobuf, shared memory) is the adapters' busines
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
 from typing import Any, Final
@@ -31,6 +31,8 @@ Arrays = Mapping[str, Array]
 UInt8Batch = npt.NDArray[np.uint8]
 FloatBatch = npt.NDArray[np.float32]
 Buffer = bytes | memoryview
+Reader = Callable[[memoryview], None]
+"""Puts a tensor's bytes somewhere; raises LooplineError where they are no longer to be had."""
 
 SHAPES_REMEMBERED: Final = 1_024
 _SIZES_MAX: Final = 2**40
@@ -65,12 +67,14 @@ class InputTensor:
         shape: Its shape.
         elements: Its elements: raw little-endian bytes (BYTES elements each preceded by 4 bytes of
             length), or a sequence of `bytes` or numbers where they came typed.
+        reader: Has the bytes, where `elements` are only room for them.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     elements: Buffer | Sequence[Any]
+    reader: Reader | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,19 @@ class Tensors:
     Args:
         feeds: An array per input of the graph.
         count: Rows, where the graph batches them; else 1.
+        readers: Have the bytes of those arrays that are only room for them, by input.
     """
 
     feeds: Arrays
     count: int
+    readers: Mapping[str, Reader] = field(default_factory=dict)
+
+    def fetch(self) -> Arrays:
+        """Return the arrays with all their bytes; LooplineError where a reader raises it."""
+        for name, reader in self.readers.items():
+            if self.feeds[name].nbytes:
+                reader(self.feeds[name].data.cast("B"))
+        return self.feeds
 
 
 Payload = EncodedImages | Tensors
@@ -122,7 +135,7 @@ def payload_of(
         )
     if tensor.datatype == UINT8:
         pixels = _pixels(tensor, model, max_images)
-        return Tensors({INPUT: pixels}, len(pixels))
+        return Tensors({INPUT: pixels}, len(pixels), _readers(inputs))
     raise Rejected(
         f"input {INPUT!r} has datatype {tensor.datatype or 'none'}: expected UINT8 pixels "
         f"or BYTES (encoded images)"
@@ -226,14 +239,19 @@ def _tensors(inputs: Sequence[InputTensor], signature: Signature, max_rows: int)
     if len(given) != len(inputs) or len(given) != len(specs):
         raise Rejected(f"the model takes {', '.join(specs)}, once each")
     feeds = {name: array_of(given[name], spec) for name, spec in specs.items()}
+    readers = _readers(inputs)
     if not signature.batches:
-        return Tensors(feeds, 1)
+        return Tensors(feeds, 1, readers)
     counts = {len(array) for array in feeds.values()}
     if len(counts) != 1:
         raise Rejected(f"the inputs have different batch sizes: {sorted(counts)}")
     (count,) = counts
     _check_count(count, max_rows)
-    return Tensors(feeds, count)
+    return Tensors(feeds, count, readers)
+
+
+def _readers(inputs: Sequence[InputTensor]) -> dict[str, Reader]:
+    return {tensor.name: tensor.reader for tensor in inputs if tensor.reader is not None}
 
 
 def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:

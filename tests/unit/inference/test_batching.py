@@ -8,7 +8,9 @@ from concurrent.futures import CancelledError, Future
 
 import numpy as np
 import pytest
+import structlog
 
+from loopline.errors import Rejected
 from services.inference.adapters.engine.batching import Batcher, ClosedError, Inferred
 from services.inference.adapters.engine.statistics import Statistics
 from services.inference.domain.queueing import BatchPolicy, Hold
@@ -61,6 +63,20 @@ def ask(batcher: Batcher, *values: int) -> Future[Inferred]:
     future: Future[Inferred] = Future()
     pixels = np.array(values, np.uint8).reshape(-1, 1, 1, 1)
     batcher.submit(Tensors({"image": pixels}, len(pixels)), future)
+    return future
+
+
+def ask_placed(batcher: Batcher, value: int | None) -> Future[Inferred]:
+    """Ask with a row whose bytes are elsewhere; None where they are gone by the time."""
+    future: Future[Inferred] = Future()
+
+    def read(view: memoryview) -> None:
+        if value is None:
+            raise Rejected("it has shrunk")
+        view[:] = bytes([value])
+
+    room = np.full((1, 1, 1, 1), 255, np.uint8)  # what must not be seen
+    batcher.submit(Tensors({"image": room}, 1, {"image": read}), future)
     return future
 
 
@@ -163,6 +179,30 @@ def test_a_caller_that_waits_anyway_runs_its_request_itself(engine: GatedEngine)
     assert answer(ask(batcher, 7)) == [7]
     batcher.close()
     batcher.join(TIMEOUT_S)
+
+
+def test_rows_that_are_elsewhere_are_read_as_their_batch_is_put_together(
+    engine: GatedEngine, batcher: Batcher
+) -> None:
+    first = ask_placed(batcher, 1)
+    engine.wait_until_busy()
+    futures = [ask_placed(batcher, 2), ask(batcher, 3, 4), ask_placed(batcher, 5)]
+    engine.open()
+    assert [answer(future) for future in (first, *futures)] == [[1], [2], [3, 4], [5]]
+    assert engine.batches == [1, 4]
+
+
+def test_rows_that_are_gone_fail_their_own_request_alone(
+    engine: GatedEngine, batcher: Batcher
+) -> None:
+    held = ask(batcher, 1)
+    engine.wait_until_busy()
+    futures = [ask_placed(batcher, 2), ask_placed(batcher, None), ask(batcher, 3)]
+    engine.open()
+    with structlog.testing.capture_logs() as logs, pytest.raises(Rejected, match="shrunk"):
+        futures[1].result(TIMEOUT_S)
+    assert [answer(future) for future in (held, futures[0], futures[2])] == [[1], [2], [3]]
+    assert "engine_failed" not in [log["event"] for log in logs], "it is the client's doing"
 
 
 def test_as_many_executions_run_at_once_as_there_are_instances(engine: GatedEngine) -> None:

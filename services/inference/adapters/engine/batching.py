@@ -190,7 +190,8 @@ class Batcher:
             Exception
         ) as error:  # whatever it is, those who wait are told, and the thread lives on
             if len(batch) == 1:
-                log.exception("engine_failed", images=batch[0].tensors.count)
+                if not isinstance(error, LooplineError):
+                    log.exception("engine_failed", images=batch[0].tensors.count)
                 batch[0].future.set_exception(error)
                 return
             log.warning("batch_failed", requests=len(batch), error=str(error))
@@ -199,7 +200,7 @@ class Batcher:
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         started = time.perf_counter_ns()
-        feeds = _gathered([waiting.tensors.feeds for waiting in batch])
+        feeds = _fetched([waiting.tensors for waiting in batch])
         count = sum([waiting.count for waiting in batch])
         gathered = time.perf_counter_ns()
         outputs = self._infer(feeds, count)
@@ -233,6 +234,35 @@ def _by_request(batch: Sequence[_Waiting], outputs: Arrays) -> Iterator[tuple[_W
         end = start + waiting.count
         yield waiting, {name: values[start:end] for name, values in outputs.items()}
         start = end
+
+
+def _fetched(parts: Sequence[Tensors]) -> Arrays:
+    """Return requests' rows one after the other, read from where they are."""
+    if len(parts) == 1:
+        return parts[0].fetch()
+    if not any(part.readers for part in parts):
+        return _gathered([part.feeds for part in parts])
+    return {name: _read_together(parts, name) for name in parts[0].feeds}
+
+
+def _read_together(parts: Sequence[Tensors], name: str) -> Array:
+    """Return requests' rows of one input, each read to where it belongs among the others."""
+    arrays = [part.feeds[name] for part in parts]
+    first = arrays[0]
+    kinds = {(array.dtype, array.shape[1:], array.flags.c_contiguous) for array in arrays}
+    if first.dtype.hasobject or len(kinds) > 1 or not all(array.nbytes for array in arrays):
+        return _joined([part.fetch()[name] for part in parts])
+    found = np.empty((sum(map(len, arrays)), *first.shape[1:]), first.dtype)
+    view, at = found.data.cast("B"), 0
+    for part, array in zip(parts, arrays, strict=True):
+        place = view[at : at + array.nbytes]
+        reader = part.readers.get(name)
+        if reader is None:
+            place[:] = array.data.cast("B")
+        else:
+            reader(place)
+        at += array.nbytes
+    return found
 
 
 def _gathered(parts: Sequence[Arrays]) -> Arrays:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Protocol
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from loopline.contracts.oip.v2 import service_pb2
@@ -54,8 +55,8 @@ Parameters = Mapping[str, object]
 class Memory(Protocol):
     """The shared memory that a client registered."""
 
-    def read(self, use: RegionUse) -> memoryview:
-        """Return a copy of a tensor's bytes."""
+    def read(self, use: RegionUse, view: memoryview) -> None:
+        """Copy a tensor's bytes."""
         ...
 
     def write(self, use: RegionUse, data: bytes) -> None:
@@ -221,14 +222,22 @@ def region_use(parameters: Parameters, what: str) -> RegionUse | None:
 def in_region(
     name: str, datatype: str, shape: tuple[int, ...], use: RegionUse, memory: Memory | None
 ) -> InputTensor:
-    """Return an input whose elements are in shared memory; they are copied.
+    """Return an input whose elements are in shared memory.
+
+    Text is copied now, since how long it is decides what it is; numbers as they are needed.
 
     Raises:
         NotFound: There is no such region.
         Rejected: It is smaller than the tensor.
     """
-    data = memory_or_refuse(memory, f"input {name!r}").read(use)
-    return InputTensor(name, datatype, shape, data.toreadonly())
+    memory = memory_or_refuse(memory, f"input {name!r}")
+    memory.check(use)
+    room = np.empty(use.byte_size, np.uint8).data  # not cleared: it is written over
+    reader = partial(memory.read, use)
+    if datatype != BYTES:
+        return InputTensor(name, datatype, shape, room, reader)
+    reader(room)
+    return InputTensor(name, datatype, shape, room)
 
 
 def integer(parameters: Parameters, name: str, what: str) -> int:

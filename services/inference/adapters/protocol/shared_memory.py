@@ -3,7 +3,8 @@
 Regions are read and written through their file descriptor, never mapped: a client that shrinks its
 region after it registered it would kill a process that has it mapped (SIGBUS), while `pread` just
 returns less. It also means that what is checked is what is used: a client that changes the bytes
-meanwhile changes nothing any more. The price is one copy, which a batch makes anyway.
+meanwhile changes nothing any more. The price is one copy, which a batch makes anyway: a tensor is
+read as its batch is put together, to where the batch has it.
 
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_shared_memory.md
 """
@@ -18,8 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-
-import numpy as np
 
 from loopline.errors import NotFound, Rejected
 
@@ -133,8 +132,8 @@ class SharedMemory:
             raise _unknown(name)
         return [region]
 
-    def read(self, owner: str, use: RegionUse) -> memoryview:
-        """Return a copy of a tensor's bytes.
+    def read(self, owner: str, use: RegionUse, view: memoryview) -> None:
+        """Copy a tensor's bytes to where they are wanted, `use.byte_size` of them.
 
         Raises:
             NotFound: There is no such region.
@@ -142,8 +141,7 @@ class SharedMemory:
         """
         region = self._take(owner, use)
         try:
-            data = np.empty(use.byte_size, np.uint8).data  # not cleared: it is written over
-            view, done = data, 0
+            done = 0
             while done < use.byte_size:
                 at = region.offset + use.offset + done
                 count = os.preadv(region.descriptor, [view[done:]], at)
@@ -152,7 +150,6 @@ class SharedMemory:
                         f"region {use.region!r}: its shared memory {region.key!r} has shrunk"
                     )
                 done += count
-            return data
         finally:
             self._give_back(region)
 
@@ -251,9 +248,9 @@ class OwnedMemory:
     memory: SharedMemory
     owner: str
 
-    def read(self, use: RegionUse) -> memoryview:
+    def read(self, use: RegionUse, view: memoryview) -> None:
         """See `SharedMemory.read`."""
-        return self.memory.read(self.owner, use)
+        self.memory.read(self.owner, use, view)
 
     def write(self, use: RegionUse, data: bytes) -> None:
         """See `SharedMemory.write`."""
