@@ -190,20 +190,24 @@ class DataPlane:
         """Return a request from its bytes; LooplineError as `oip.decode_request` says."""
         return oip.decode_request(data, self.memory_of(visitor))
 
-    def starts_at_once(self, request: oip.InferRequest) -> bool:
-        """Tell whether `start` neither blocks nor works for long, so that an event loop may."""
-        return (
-            request.is_raw
-            and self._pipelines.find(request.model, request.version) is None
-            and self._scheduler.is_loaded(request.model, request.version)
-        )
-
     def start(
-        self, request: oip.InferRequest, visitor: Visitor = ANYBODY, *, hold: Hold = Hold.NEVER
+        self,
+        request: oip.InferRequest,
+        visitor: Visitor = ANYBODY,
+        *,
+        hold: Hold = Hold.NEVER,
+        blocks: bool = True,
     ) -> Ticket:
         """Start a decoded request. May block while its model version loads.
 
+        Args:
+            request: The request.
+            visitor: Who asks.
+            hold: How long the caller may be held up, so that it may run the request itself.
+            blocks: Whether to wait while its model version loads: not on an event loop.
+
         Raises:
+            WouldBlock: It would have to wait.
             Forbidden: The visitor may not ask this model.
             LooplineError: It is refused: see `Scheduler.start`.
         """
@@ -227,6 +231,7 @@ class DataPlane:
             payload,
             priority=request.priority,
             hold=hold,
+            blocks=blocks,
             key=request.sticky_key,
         )
         return Ticket(request, outputs, job, self._clock, self.memory_of(visitor))

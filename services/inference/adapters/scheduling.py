@@ -118,10 +118,11 @@ class Scheduler:
         tolerant: bool = False,
         priority: int = 0,
         hold: Hold = Hold.NEVER,
+        blocks: bool = True,
         key: str = "",
         recorded: bool = True,
     ) -> Job:
-        """Start a request. Blocks while its model version loads: never call it on the event loop.
+        """Start a request.
 
         Args:
             name: The model.
@@ -130,10 +131,12 @@ class Scheduler:
             tolerant: Answer the images beside a bad one; otherwise one bad image fails the request.
             priority: See `queueing.DEFAULT_PRIORITY`.
             hold: How long the caller may be held up, so that it may run the request itself.
+            blocks: Whether to wait while its model version loads: not on an event loop.
             key: Requests of one key get one version while another one is rolled out.
             recorded: Whether it may be recorded.
 
         Raises:
+            WouldBlock: It would have to wait.
             NotFound: There is no such model or version.
             Rejected: The images are not what the model takes.
             Exhausted: Too much waits for the model already.
@@ -144,7 +147,7 @@ class Scheduler:
             version = self._rollouts.version(followed, version, key)
         for attempt in range(FIND_ATTEMPTS):
             started_ns = time.perf_counter_ns()
-            servable = self._repository.find(name, version)
+            servable = self._repository.find(name, version, blocks=blocks)
             try:
                 job = Job(servable, 0, tolerant, started_ns, priority=priority, hold=hold)
                 payload = payload_for(servable)
@@ -160,16 +163,6 @@ class Scheduler:
                 servable.statistics.failed(time.perf_counter_ns() - started_ns)
                 raise
         raise AssertionError("unreachable")
-
-    def is_loaded(self, name: str, version: str) -> bool:
-        """Tell whether `start` would not block: whether the version is loaded, or there is none."""
-        if self._rollouts.of(name, version) is not None:
-            return False  # which of the two answers is told as the request starts
-        try:
-            key = self._repository.resolve(name, version)
-        except LooplineError:
-            return True
-        return self._repository.resident(key) is not None
 
     def unready(self, step: Step) -> str:
         """Return why a model that is named by its alias cannot be asked now; "" where it can."""

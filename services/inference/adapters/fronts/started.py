@@ -22,6 +22,7 @@ from services.inference.adapters.fronts.calls import (
     reason_of,
     status_of,
 )
+from services.inference.adapters.models.repository import WouldBlock
 from services.inference.adapters.protocol.oip import InferRequest
 from services.inference.domain.queueing import Hold
 from services.inference.domain.tensors import Buffer
@@ -73,21 +74,22 @@ class StartedInference:
         try:
             call = self._calls.enter(context)
             request = self._plane.read(data, call.visitor)
-            if self._plane.starts_at_once(request):
-                self._start(request, call, asked)
-            else:
-                context.in_thread(lambda: self._start_in_thread(request, call, asked))
+            if not request.is_raw:  # numbers that came typed take long to convert
+                raise WouldBlock
+            self._start(request, call, asked, blocks=False)
+        except WouldBlock:
+            context.in_thread(lambda: self._start_in_thread(request, call, asked))
         except Exception as error:
             asked.refuse(error)
 
     def _start_in_thread(self, request: InferRequest, call: Call, asked: _Asked) -> None:
         try:
-            self._start(request, call, asked)
+            self._start(request, call, asked, blocks=True)
         except Exception as error:
             asked.refuse(error)
 
-    def _start(self, request: InferRequest, call: Call, asked: _Asked) -> None:
-        ticket = self._plane.start(request, call.visitor, hold=Hold.BRIEFLY)
+    def _start(self, request: InferRequest, call: Call, asked: _Asked, *, blocks: bool) -> None:
+        ticket = self._plane.start(request, call.visitor, hold=Hold.BRIEFLY, blocks=blocks)
         give_up = ticket.tell(asked.answer, asked.refuse)
         if not call.context.add_callback(give_up):  # who went away frees its place
             give_up()

@@ -40,6 +40,10 @@ RECALL_S: Final = 10.0  # between attempts to have a rollout's version back
 log = structlog.get_logger()
 
 
+class WouldBlock(Exception):
+    """A version has to be loaded first, and who asks cannot wait."""
+
+
 class ModelSource(Protocol):
     """Where model versions come from."""
 
@@ -112,14 +116,16 @@ class ModelRepository:
         self._following[alias] = task
         await asyncio.wait([task])
 
-    def find(self, name: str, version: str = "") -> Servable:
-        """Return what serves a version, loading it if need be. Blocks: not for the event loop.
+    def find(self, name: str, version: str = "", *, blocks: bool = True) -> Servable:
+        """Return what serves a version, loading it if need be.
 
         Args:
             name: The model.
             version: A number, an alias, or empty for the champion.
+            blocks: Whether to wait until it is loaded: not on an event loop.
 
         Raises:
+            WouldBlock: It would have to wait.
             NotFound: There is no such model, version or alias.
             Transient: It cannot be loaded now.
         """
@@ -129,6 +135,8 @@ class ModelRepository:
         servable = self.resident(key)
         if servable is not None:
             return servable
+        if not blocks:
+            raise WouldBlock
         loading = asyncio.run_coroutine_threadsafe(self.load(key), self._loop)
         try:
             return loading.result(LOAD_TIMEOUT_S)
