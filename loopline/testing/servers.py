@@ -11,10 +11,10 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from minio import Minio
 
@@ -27,6 +27,9 @@ READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.02
 LOG_TAIL_BYTES = 2_000
+STARTS_MAX = 3
+
+T = TypeVar("T")
 
 
 class ServerProcess:
@@ -202,20 +205,20 @@ def start_nats(folder: Path, users: Sequence[nats.NatsUser] = ()) -> NatsTestSer
     Raises:
         NotReady: It did not start.
     """
-    server = nats.NatsServer(
-        folder=folder,
-        # Preferring none: tests run beside a platform that has the defaults.
-        ports=ports.choose(dict.fromkeys(nats.PREFERRED_PORTS, 0)),
-        users=users,
-        # A name nobody else has: readiness is of the process that was started here.
-        name=f"test-{secrets.token_hex(6)}",
-    )
     folder.mkdir(parents=True, exist_ok=True)
-    process = ServerProcess(server.prepare, server.is_ready, folder / "nats.log").start()
     first = users[0] if users else None
-    return NatsTestServer(
-        server, process, first.name if first else "", first.password if first else ""
-    )
+
+    def start(given: Mapping[str, int]) -> NatsTestServer:
+        # A name nobody else has: readiness is of the process that was started here.
+        name = f"test-{secrets.token_hex(6)}"
+        server = nats.NatsServer(folder=folder, ports=given, users=users, name=name)
+        process = ServerProcess(server.prepare, server.is_ready, folder / "nats.log").start()
+        return NatsTestServer(
+            server, process, first.name if first else "", first.password if first else ""
+        )
+
+    # Preferring none: tests run beside a platform that has the defaults.
+    return _on_free_ports(lambda: ports.choose(dict.fromkeys(nats.PREFERRED_PORTS, 0)), start)
 
 
 def start_s3(folder: Path, identities: Sequence[weed.S3Identity] = ()) -> S3TestServer:
@@ -225,14 +228,31 @@ def start_s3(folder: Path, identities: Sequence[weed.S3Identity] = ()) -> S3Test
         NotReady: It did not start.
     """
     admin = weed.S3Identity("admin", secrets.token_hex(10), secrets.token_hex(20), ("Admin",))
-    server = weed.WeedServer(
-        folder=folder,
-        ports=weed.choose_ports({"weed_admin": 0}),
-        identities=(admin, *identities),
-    )
     folder.mkdir(parents=True, exist_ok=True)
-    probe = weed.client(server.endpoint, admin.access_key, admin.secret_key)
-    process = ServerProcess(
-        server.prepare, lambda: weed.is_writable(probe, "ready"), folder / "weed.log"
-    )
-    return S3TestServer(server, process.start(), admin.access_key, admin.secret_key)
+
+    def start(given: Mapping[str, int]) -> S3TestServer:
+        server = weed.WeedServer(folder=folder, ports=given, identities=(admin, *identities))
+        probe = weed.client(server.endpoint, admin.access_key, admin.secret_key)
+        process = ServerProcess(
+            server.prepare, lambda: weed.is_writable(probe, "ready"), folder / "weed.log"
+        )
+        return S3TestServer(server, process.start(), admin.access_key, admin.secret_key)
+
+    return _on_free_ports(lambda: weed.choose_ports({"weed_admin": 0}), start)
+
+
+def _on_free_ports(
+    choose: Callable[[], Mapping[str, int]], start: Callable[[Mapping[str, int]], T]
+) -> T:
+    """Start a server, again on others if somebody takes one of its ports before it listens.
+
+    Tests start such servers in several processes at once.
+    """
+    for _ in range(STARTS_MAX - 1):
+        given = choose()
+        try:
+            return start(given)
+        except NotReady:
+            if all(ports.is_free(port) for port in given.values()):
+                raise
+    return start(choose())

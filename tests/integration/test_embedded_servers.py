@@ -14,6 +14,7 @@ import psutil
 import pytest
 from minio import Minio
 
+from loopline.embedded import ports
 from loopline.embedded.errors import NotReady
 from loopline.embedded.objects import weed
 from loopline.testing.servers import (
@@ -21,6 +22,7 @@ from loopline.testing.servers import (
     PlatformServers,
     S3TestServer,
     ServerProcess,
+    start_nats,
     start_s3,
 )
 
@@ -103,6 +105,19 @@ def test_a_server_whose_port_is_taken_says_so(tmp_path: Path, s3_server: S3TestS
     process = ServerProcess(server.prepare, lambda: False, tmp_path / "weed.log")
     with pytest.raises(NotReady, match="not available"):
         process.start()
+
+
+def test_a_server_for_tests_that_loses_a_port_while_it_starts_takes_others(
+    tmp_path: Path, nats_server: NatsTestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = ports.choose(dict.fromkeys(nats_server.server.ports, 0))
+    choices = iter([nats_server.server.ports, free])
+    monkeypatch.setattr(ports, "choose", lambda preferred: next(choices))
+    second = start_nats(tmp_path / "second")
+    try:
+        assert second.server.ports == free
+    finally:
+        second.stop()
 
 
 def test_internal_ports_of_storage_refuse_strangers(s3_server: S3TestServer) -> None:
