@@ -115,7 +115,7 @@ class Connection(asyncio.BufferedProtocol):
         self._excused = 0  # bytes that clients may have sent to calls that were over
         self._began_s = self._moved_s = self._read_s = self._loop.time()
         self._asked_s = 0.0
-        self._said = self._read = 0  # bytes, by the server and of them by the client
+        self._said = self._read = self._unread = 0  # bytes: what was said, and what of it is read
 
     # --- what the event loop says
 
@@ -157,6 +157,7 @@ class Connection(asyncio.BufferedProtocol):
         """It reads."""
         self.is_full = False
         if not self._is_closed:
+            self._moved_s = self._loop.time()  # nobody knows what it said meanwhile
             self._transport.resume_reading()
             self._pump()
 
@@ -402,12 +403,14 @@ class Connection(asyncio.BufferedProtocol):
         """Close the connection if nothing more is to be expected of it. Called every second."""
         self._patience = PATIENCE
         bounds = self.site.bounds
-        unread = self._transport.get_write_buffer_size()
-        read, self._read = self._read, self._said - unread
+        unread, read = self._transport.get_write_buffer_size(), self._read
+        self._read = self._said - unread
+        if self._unread and self._read > read:
+            self._moved_s = now_s  # it takes what waited: it is there
         if not unread or self._read > read:
             self._read_s = now_s
-        # Of one that is not read from, what counts is that it reads.
-        silent_s = now_s - (self._read_s if self.is_full else self._moved_s)
+        self._unread = unread
+        silent_s = now_s - self._moved_s
         longest_s = bounds.silence_s + bounds.answer_s
         is_mute = not self._is_greeted and now_s - self._began_s > bounds.begin_s
         for stream in list(self.streams.values()):
