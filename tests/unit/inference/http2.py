@@ -7,6 +7,7 @@ server's back.
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -98,6 +99,7 @@ class RawClient:
         port: The server's.
         settings: What it says first; None to say nothing, not even that it speaks HTTP/2.
         receive_bytes: Of the socket's buffer for what it has not read; None for the system's.
+        tls: How to speak TLS; None for plain text.
     """
 
     def __init__(
@@ -105,12 +107,15 @@ class RawClient:
         port: int,
         settings: Iterable[tuple[int, int]] | None = (),
         receive_bytes: int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.socket = socket.socket()
         if receive_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.socket.settimeout(TIMEOUT_S)
         self.socket.connect(("127.0.0.1", port))
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.answers: dict[int, Answer] = {}
         self.others: list[Frame] = []
         self._buffer = b""

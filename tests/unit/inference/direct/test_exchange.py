@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,6 +21,8 @@ from services.inference.adapters.fronts.direct.connection import UNREAD_BYTES
 from services.inference.adapters.fronts.direct.frames import ErrorCode
 from services.inference.adapters.fronts.direct.listener import DirectListener
 from services.inference.adapters.fronts.grpc_options import GrpcOptions
+from services.inference.adapters.fronts.tls import TlsFiles
+from tests.unit.inference.certificates import Authority
 from tests.unit.inference.direct.conftest import (
     BUDGET_BYTES,
     MESSAGE_BYTES,
@@ -701,3 +705,65 @@ def test_a_client_that_reads_nothing_is_closed_though_it_speaks(hasty: DirectLis
         client.ask(1, "/t.T/Count", b"1000")
         until(lambda: any(connection.is_full for connection in hasty.connections))
         until(lambda: not hasty.connections)
+
+
+# --- TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def secure(
+    handlers: Handlers,
+    options: GrpcOptions,
+    authority: Authority,
+) -> Iterator[DirectListener]:
+    """A listener that speaks TLS."""
+    issued = authority.issue("server")
+    files = TlsFiles(issued.certificate, issued.key)
+    with listening(handlers, replace(options, tls=files), begin_s=1.0) as listener:
+        yield listener
+
+
+@pytest.mark.parametrize("protocols", [None, ["h2"], ["http/1.1", "h2"]])
+def test_tls_needs_no_alpn(
+    secure: DirectListener, authority: Authority, protocols: list[str] | None
+) -> None:
+    context = ssl.create_default_context(cafile=str(authority.file))
+    if protocols is not None:
+        context.set_alpn_protocols(protocols)
+    with RawClient(secure.port, tls=context) as client:
+        client.ask(1, "/t.T/Echo", bytes(50_000))
+        assert client.answer(1).messages == [bytes(50_000)]
+        assert isinstance(client.socket, ssl.SSLSocket)
+        assert client.socket.selected_alpn_protocol() == ("h2" if protocols else None)
+
+
+def test_http1_over_tls_is_refused(secure: DirectListener, authority: Authority) -> None:
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.set_alpn_protocols(["http/1.1"])
+    with RawClient(secure.port, None, tls=context) as client:
+        client.send(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert client.read_until(GOAWAY).code == ErrorCode.PROTOCOL_ERROR
+
+
+def test_a_handshake_that_goes_nowhere_is_ended(secure: DirectListener) -> None:
+    with RawClient(secure.port, None) as client:
+        client.send(b"\x16\x03\x01")
+        client.rest()
+
+
+def test_what_nobody_reads_over_tls_ends_the_reading(
+    secure: DirectListener, authority: Authority
+) -> None:
+    context = ssl.create_default_context(cafile=str(authority.file))
+    with RawClient(secure.port, [WIDE], receive_bytes=16_384, tls=context) as client:
+        client.send(frame(WINDOW_UPDATE, 0, 0, word(2**30)))
+        client.ask(1, "/t.T/Count", b"400")
+        until(lambda: any(connection.is_full for connection in secure.connections))
+        frames = client.frames()
+        while any(connection.is_full for connection in secure.connections):
+            assert next(frames, None) is not None
