@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
 import pytest
@@ -30,6 +29,7 @@ from loopline.testing.flywheel import Flywheel, asset, item, prediction
 from loopline.testing.servers import PlatformServers
 from services.annotate.service import Annotate
 from services.annotate.settings import AnnotateSettings
+from tests.integration.waiting import Waiting
 
 ITEMS = 6
 JOB = "relabel"
@@ -47,15 +47,7 @@ ROUNDS = {
     "committed": ("on_labels_submitted/after_publish",),
 }
 """Steps that are passed in one round; a killed settlement is taken up at the next start."""
-T = TypeVar("T")
-
-
-async def until(ask: Callable[[], Awaitable[T | None]]) -> T:
-    """Return the first answer that says something."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while not (answer := await ask()):
-            await asyncio.sleep(0.05)
-        return answer
+until = Waiting(TIMEOUT_S)
 
 
 @dataclass

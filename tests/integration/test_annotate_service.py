@@ -9,14 +9,14 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pytest
@@ -34,20 +34,13 @@ from loopline.testing.postgres import PostgresServer
 from loopline.testing.servers import PlatformServers
 from services.annotate.service import Annotate
 from services.annotate.settings import AnnotateSettings
+from tests.integration.waiting import Waiting
 
 TIMEOUT_S = 60.0
 KEY = b"0123456789abcdef0123456789abcdef"
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
 JOB = "relabel"
-T = TypeVar("T")
-
-
-async def until(ask: Callable[[], Awaitable[T | None]]) -> T:
-    """Return the first answer that says something."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while not (answer := await ask()):
-            await asyncio.sleep(0.02)
-        return answer
+until = Waiting(TIMEOUT_S)
 
 
 class Receiver:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from loopline.contracts import ImportImages, catalog
 from loopline.embedded.access_keys import AccessKeys
 from loopline.embedded.options import PlatformOptions
 from loopline.embedded.platform import Platform
+from tests.integration.waiting import Waiting
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "data" / "photos"
 SERVICES = ("console", "annotate", "lineage", "ingest")
-PATIENCE_S = 30.0
+until = Waiting(timeout_s=30.0)
 Json = dict[str, Any]
 
 
@@ -42,14 +43,6 @@ async def signed_in(platform: Platform) -> httpx.AsyncClient:
     assert answer.status_code == 200, answer.text
     client.headers["x-csrf-token"] = answer.json()["csrf_token"]
     return client
-
-
-async def until(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """Return the first answer that is something."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not (found := await ask()):
-            await asyncio.sleep(0.05)
-    return found
 
 
 async def get(client: httpx.AsyncClient, path: str, **query: Any) -> Any:

@@ -6,10 +6,9 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -32,19 +31,12 @@ from loopline.testing.products import Product
 from loopline.testing.servers import PlatformServers
 from services.trainer.service import Trainer
 from services.trainer.settings import TrainerSettings
+from tests.integration.waiting import Waiting
 from tests.unit.trainer.workshop import CLASSES, ENTRY_POINTS, SOURCES, install
 
 TIMEOUT_S = 150.0
 EPOCHS = 6
-T = TypeVar("T")
-
-
-async def until(ask: Callable[[], Awaitable[T | None]]) -> T:
-    """Return the first answer that says something."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while not (answer := await ask()):
-            await asyncio.sleep(0.02)
-        return answer
+until = Waiting(TIMEOUT_S)
 
 
 class Workspace:
