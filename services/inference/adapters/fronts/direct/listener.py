@@ -7,7 +7,6 @@ What it costs beside grpcio's is measured in tests/bench/serving.
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +35,7 @@ from services.inference.adapters.fronts.grpc_options import (
     METADATA_MAX_BYTES,
     GrpcOptions,
 )
+from services.inference.adapters.fronts.ports import bound
 from services.inference.adapters.fronts.started import Starter
 
 TICK_S: Final = 0.05
@@ -84,7 +84,7 @@ class DirectListener:
         self._threads = ThreadPoolExecutor(options.threads, thread_name_prefix="grpc")
         self._tls = options.tls
         self._context = None if options.tls is None else options.tls.ssl_context(ALPN)
-        self._socket = _bound(options.host, options.port)
+        self._socket = bound("gRPC", options.host, options.port)
         self.port: int = self._socket.getsockname()[1]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -193,12 +193,15 @@ class DirectListener:
 
     async def _tick(self) -> None:
         """End the calls whose time is over, for ever."""
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TICK_S)
-            now_s = time.monotonic()
+            soon_s = time.monotonic() + TICK_S
             for stream in list(self._inside):
-                if stream.call.deadline_s is not None and stream.call.deadline_s < now_s:
-                    stream.expire()
+                deadline_s = stream.call.deadline_s
+                # Only what is soon over has a timer of its own: most calls are answered before.
+                if deadline_s is not None and deadline_s < soon_s:
+                    loop.call_later(max(0.0, deadline_s - time.monotonic()), _expire, stream)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -292,6 +295,11 @@ class DirectListener:
         return found
 
 
+def _expire(stream: Stream) -> None:
+    if not stream.call.is_over:
+        stream.expire()
+
+
 def _status_of(error: Exception) -> grpc.StatusCode:
     return STATUSES.get(type(error), grpc.StatusCode.UNKNOWN)
 
@@ -302,15 +310,3 @@ def _behaviour(handler: Any) -> Callable[..., Any]:
         handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     )
     return found
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-    except OSError as error:
-        bound.close()
-        raise LooplineError(f"gRPC cannot listen on {host}:{port}: {error}") from error
-    return bound
