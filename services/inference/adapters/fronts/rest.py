@@ -8,7 +8,6 @@ pool.
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from loopline.errors import LooplineError
 from services.inference.adapters.control_plane import ControlPlane
 from services.inference.adapters.data_plane import DataPlane
 from services.inference.adapters.fronts.gate import Gate
+from services.inference.adapters.fronts.ports import bound
 from services.inference.adapters.fronts.rest_app import RestApp
 from services.inference.adapters.fronts.tls import TlsFiles
 from services.inference.adapters.protocol.rest_protocol import (
@@ -78,7 +78,7 @@ class RestServer:
         limits: Limits,
         options: RestOptions,
     ) -> None:
-        self._socket = _bound(options.host, options.port)
+        self._socket = bound("REST", options.host, options.port)
         self.port: int = self._socket.getsockname()[1]
         self._pool = ThreadPoolExecutor(options.threads, thread_name_prefix="rest")
         app = RestApp(plane, control, gate, self._pool, limits, options.message_bytes)
@@ -135,15 +135,3 @@ class RestServer:
         finally:
             for task in beside:
                 task.cancel()
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-    except OSError as error:
-        bound.close()
-        raise LooplineError(f"REST cannot listen on {host}:{port}: {error}") from error
-    return bound
