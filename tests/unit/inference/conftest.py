@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 import httpx
@@ -19,6 +19,8 @@ from services.inference.service import Inference
 from services.inference.settings import InferenceSettings
 
 CALL_TIMEOUT_S = 20.0
+BOTH_FRONTS = pytest.mark.parametrize("grpc_front", ["direct", "grpcio"], indirect=True)
+"""Tests of what must be the same whichever of the two listens for gRPC."""
 
 
 class Client:
@@ -87,9 +89,16 @@ def blobs() -> MemoryBlobs:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> InferenceSettings:
+def grpc_front(request: pytest.FixtureRequest) -> str:
+    """Which front listens for gRPC: the default, unless a test asks for `BOTH_FRONTS`."""
+    return str(getattr(request, "param", "direct"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, grpc_front: Literal["direct", "grpcio"]) -> InferenceSettings:
     return InferenceSettings(
         data_dir=tmp_path,
+        grpc_front=grpc_front,
         engine_threads=1,
         engine_instances=1,
         engine_direct_us=0,  # so that requests queue

@@ -40,7 +40,7 @@ from services.inference.domain.admission import Limits
 from services.inference.domain.tensors import Array, Arrays, join_raw_bytes, split_raw_bytes
 from services.inference.service import Inference
 from services.inference.settings import InferenceSettings
-from tests.unit.inference.conftest import Client
+from tests.unit.inference.conftest import BOTH_FRONTS, Client
 
 InferRequest = service_pb2.ModelInferRequest
 StatusCode = grpc.StatusCode
@@ -117,6 +117,7 @@ async def test_encoded_images_are_answered(client: Client, model: ArtefactRef, s
     assert np.frombuffer(response.raw_output_contents[2], "<f4").tolist() == rows.max(1).tolist()
 
 
+@BOTH_FRONTS
 async def test_a_typed_request_gets_a_typed_answer(client: Client, model: ArtefactRef) -> None:
     request = InferRequest(model_name="colours")
     tensor = request.inputs.add(name="image", datatype="UINT8", shape=[1, 8, 8, 3])
@@ -145,6 +146,7 @@ async def test_only_the_outputs_asked_for_are_given(client: Client, model: Artef
     assert [output.name for output in response.outputs] == ["confidence", "class"]
 
 
+@BOTH_FRONTS
 async def test_many_at_once_are_each_given_their_own_answer(
     client: Client, model: ArtefactRef, service: Inference
 ) -> None:
@@ -160,6 +162,7 @@ async def test_many_at_once_are_each_given_their_own_answer(
     assert figures.executions <= 40
 
 
+@BOTH_FRONTS
 async def test_predict_answers_good_images_beside_a_bad_one(
     client: Client, model: ArtefactRef
 ) -> None:
@@ -263,11 +266,13 @@ async def test_what_is_not_there_is_not_found(
     assert (await refusal(client, request))[0] == StatusCode.NOT_FOUND
 
 
+@BOTH_FRONTS
 async def test_a_message_above_the_limit_is_refused(client: Client, model: ArtefactRef) -> None:
     code, _ = await refusal(client, images_request(bytes(65 * 1024 * 1024)))
     assert code == StatusCode.RESOURCE_EXHAUSTED
 
 
+@BOTH_FRONTS
 async def test_a_full_queue_refuses_instead_of_growing(
     client: Client, model: ArtefactRef, service: Inference
 ) -> None:
@@ -282,6 +287,7 @@ async def test_a_full_queue_refuses_instead_of_growing(
     assert admission.inside == 0
 
 
+@BOTH_FRONTS
 async def test_a_deadline_frees_its_place(
     client: Client, model: ArtefactRef, service: Inference
 ) -> None:
@@ -344,6 +350,7 @@ async def test_images_are_decoded_while_the_engine_is_busy(
 # --- metadata
 
 
+@BOTH_FRONTS
 async def test_a_server_without_models_is_live_and_ready(client: Client) -> None:
     live = await client.call(
         "ServerLive", service_pb2.ServerLiveRequest(), service_pb2.ServerLiveResponse
@@ -440,6 +447,7 @@ async def test_statistics_count_requests_images_and_failures(
 
 
 @pytest.mark.parametrize("method", ["TraceSetting", "CudaSharedMemoryRegister"])
+@BOTH_FRONTS
 async def test_what_is_not_served_is_unimplemented(client: Client, method: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         await client.call(
@@ -450,6 +458,7 @@ async def test_what_is_not_served_is_unimplemented(client: Client, method: str) 
     assert caught.value.code() == StatusCode.UNIMPLEMENTED
 
 
+@BOTH_FRONTS
 async def test_health_and_reflection_answer(service: Inference) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{service.fronts.grpc.port}") as channel:
         health = health_pb2_grpc.HealthStub(channel)
@@ -478,6 +487,7 @@ async def test_health_and_reflection_answer(service: Inference) -> None:
 
 
 @pytest.mark.parametrize("front", ["grpc", "rest"])
+@BOTH_FRONTS
 async def test_a_port_that_is_taken_is_named(
     service: Inference, settings: InferenceSettings, front: str
 ) -> None:

@@ -25,7 +25,7 @@ from loopline.testing.onnx_tensors import echo
 from services.inference.domain.model import TENSORS
 from services.inference.service import Inference
 from services.inference.settings import InferenceSettings
-from tests.unit.inference.conftest import Client
+from tests.unit.inference.conftest import BOTH_FRONTS, Client
 from tests.unit.inference.http2 import RudeClient
 from tests.unit.inference.test_safety import serving
 
@@ -75,6 +75,7 @@ def serve(settings: InferenceSettings) -> Callable[..., Any]:
 # --- clients that never read
 
 
+@BOTH_FRONTS
 async def test_answers_that_nobody_reads_count_until_their_client_is_gone(
     serve: Callable[..., Any],
 ) -> None:
@@ -98,6 +99,7 @@ async def test_answers_that_nobody_reads_count_until_their_client_is_gone(
             rude.close()
 
 
+@BOTH_FRONTS
 async def test_answers_that_nobody_reads_hold_no_thread(serve: Callable[..., Any]) -> None:
     """More of them than there are threads, and another client is answered."""
     async with serve(grpc_threads=4, client_concurrency=0) as service:
@@ -111,6 +113,7 @@ async def test_answers_that_nobody_reads_hold_no_thread(serve: Callable[..., Any
             polite.close()
 
 
+@BOTH_FRONTS
 async def test_a_stream_that_nobody_reads_is_ended(serve: Callable[..., Any]) -> None:
     async with serve(stream_idle_s=0.5, streams_max=1, stream_requests_max=2) as service:
         channel = grpc.insecure_channel(f"127.0.0.1:{service.fronts.grpc.port}")
@@ -242,6 +245,7 @@ async def test_ten_thousand_connections_opened_and_dropped_leave_nothing_behind(
             client.close()
 
 
+@BOTH_FRONTS
 async def test_connections_beyond_the_bound_are_closed_and_make_room_as_they_end(
     serve: Callable[..., Any],
 ) -> None:
@@ -310,6 +314,7 @@ def stream_method(channel: grpc.Channel) -> Any:
     )
 
 
+@BOTH_FRONTS
 async def test_a_stream_answers_while_it_is_open(service: Inference, client: Client) -> None:
     """A camera sends a frame, reads the answer, and sends the next: nothing waits for the end."""
     model = await commit_model(service.log, service.objects, colour_classifier())
@@ -332,6 +337,7 @@ async def test_a_stream_answers_while_it_is_open(service: Inference, client: Cli
     channel.close()
 
 
+@BOTH_FRONTS
 async def test_streams_above_the_limit_are_refused(serve: Callable[..., Any]) -> None:
     async with serve(streams_max=2) as service:
         channel = grpc.insecure_channel(f"127.0.0.1:{service.fronts.grpc.port}")
@@ -357,6 +363,7 @@ async def test_streams_above_the_limit_are_refused(serve: Callable[..., Any]) ->
             channel.close()
 
 
+@BOTH_FRONTS
 async def test_a_stream_that_is_cancelled_frees_its_places(serve: Callable[..., Any]) -> None:
     async with serve(streams_max=1, stream_requests_max=4) as service:
         (servable,) = [s for s in service.repository.loaded() if s.model.name == "colours"]
@@ -375,6 +382,7 @@ async def test_a_stream_that_is_cancelled_frees_its_places(serve: Callable[..., 
             channel.close()
 
 
+@BOTH_FRONTS
 async def test_a_server_that_stops_answers_what_a_stream_has_in_flight(
     serve: Callable[..., Any],
 ) -> None:
@@ -406,6 +414,7 @@ async def test_a_server_that_stops_answers_what_a_stream_has_in_flight(
             channel.close()
 
 
+@BOTH_FRONTS
 async def test_what_is_no_request_ends_no_stream(client: Client, service: Inference) -> None:
     model = await commit_model(service.log, service.objects, colour_classifier())
     await move_alias(service.log, model.ref)

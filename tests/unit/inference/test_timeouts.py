@@ -18,7 +18,7 @@ from loopline.contracts.oip.v2 import service_pb2
 from loopline.testing.onnx_models import colour_classifier, commit_model, move_alias
 from services.inference.adapters.models.servable import Servable
 from services.inference.service import Inference
-from tests.unit.inference.conftest import Client
+from tests.unit.inference.conftest import BOTH_FRONTS, Client
 from tests.unit.inference.test_rude_clients import until
 from tests.unit.inference.test_safety import infer_over_rest, json_request
 
@@ -70,6 +70,7 @@ def request(timeout_us: int = 0) -> service_pb2.ModelInferRequest:
     return message
 
 
+@BOTH_FRONTS
 async def test_a_requests_own_timeout_holds_over_grpc(client: Client, servable: Servable) -> None:
     async with occupied(servable, client):
         with pytest.raises(grpc.RpcError) as caught:
@@ -92,6 +93,7 @@ async def test_a_requests_own_timeout_holds_over_rest(
     assert servable.statistics.snapshot().fail.count == 1
 
 
+@BOTH_FRONTS
 async def test_a_call_that_is_cancelled_frees_its_place(
     service: Inference, client: Client, servable: Servable
 ) -> None:
@@ -122,6 +124,7 @@ async def test_an_http_client_that_goes_away_frees_its_place(
         await until(lambda: servable.admission.inside == 1)
 
 
+@BOTH_FRONTS
 async def test_a_model_that_is_unloaded_answers_who_is_inside(
     client: Client, rest: httpx.AsyncClient, servable: Servable
 ) -> None:

@@ -21,6 +21,7 @@ from services.inference.adapters.fronts import tls
 from services.inference.service import Inference
 from services.inference.settings import InferenceSettings
 from tests.unit.inference.certificates import Authority, Issued
+from tests.unit.inference.conftest import BOTH_FRONTS
 from tests.unit.inference.test_safety import (
     Serve,
     code_of,
@@ -46,6 +47,7 @@ async def serve(settings: InferenceSettings) -> AsyncIterator[Serve]:
         yield start
 
 
+@BOTH_FRONTS
 async def test_a_new_certificate_is_taken_without_a_restart(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +87,7 @@ async def test_a_new_certificate_without_its_key_leaves_the_old_one(
     assert await is_trusted(service, trusting(authority))
 
 
+@BOTH_FRONTS
 async def test_a_new_authority_of_clients_is_taken_and_the_old_one_forgotten(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
