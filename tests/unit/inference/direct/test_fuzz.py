@@ -11,7 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.inference.adapters.fronts.calls import Handler
-from services.inference.adapters.fronts.direct.connection import Bounds, Connection
+from services.inference.adapters.fronts.direct.connection import (
+    UNREAD_BYTES,
+    Bounds,
+    Connection,
+)
 from services.inference.adapters.fronts.direct.messages import MemoryBudget, Message
 from services.inference.adapters.fronts.direct.stream import Stream
 from tests.unit.inference.direct.conftest import Handlers
@@ -259,13 +263,17 @@ async def test_a_client_that_reads_slowly_is_there() -> None:
     connection.say(bytes(10_000_000))
     await asyncio.sleep(0)
     connection.pause_writing()
+    is_read = not transport.is_paused
+    assert is_read
+    connection.say(bytes(UNREAD_BYTES + 1))
+    await asyncio.sleep(0)
     assert transport.is_paused, "it is not read from"
     now_s = asyncio.get_running_loop().time()
     for second in range(300):
         if second % 30 == 0:
             connection.say(bytes(40_000))
             await asyncio.sleep(0)
-        transport.unread = 10_000_000 + 40_000 * (second // 30 + 1) - 1_000 * second
+        transport.unread = 11_000_000 + 40_000 * (second // 30 + 1) - 1_000 * second
         connection.sweep(now_s + second)
     for second in range(300, 300 + int(BOUNDS.silence_s + BOUNDS.answer_s) + 1):
         was_open = not transport.is_closed

@@ -24,7 +24,8 @@ from services.inference.adapters.fronts.tls import identity_of
 
 PATIENCE: Final = 1_000
 """Frames that a client may send a second beside its calls: resets, pings, settings, nothings."""
-UNREAD_BYTES: Final = 1024 * 1024  # that a client leaves unread, before it is not read from
+UNREAD_BYTES: Final = 1024 * 1024
+"""Answers that a client may leave unread before others wait; and errors, before it is not read."""
 
 log = structlog.get_logger()
 _WASTE: Final = memoryview(bytearray(4_096))  # what comes after the end
@@ -115,6 +116,7 @@ class Connection(asyncio.BufferedProtocol):
         self._excused = 0  # bytes that clients may have sent to calls that were over
         self._began_s = self._moved_s = self._read_s = self._loop.time()
         self._asked_s = 0.0
+        self._said_besides = 0  # since it is full
         self._said = self._read = self._unread = 0  # bytes: what was said, and what of it is read
 
     # --- what the event loop says
@@ -148,10 +150,8 @@ class Connection(asyncio.BufferedProtocol):
             stream.gone()
 
     def pause_writing(self) -> None:
-        """Who does not read is not read from: each answer and each error would be kept for it."""
-        self.is_full = True
-        if not self._is_closed:
-            self._transport.pause_reading()
+        """Answers wait with their calls; what else is said meanwhile is counted."""
+        self.is_full, self._said_besides = True, 0
 
     def resume_writing(self) -> None:
         """It reads."""
@@ -423,7 +423,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         said, self._unsaid = self._unsaid, []
-        self._said += sum(map(len, said))
+        size = sum(map(len, said))
+        self._said += size
+        if self.is_full:
+            self._said_besides += size
+            if self._said_besides > UNREAD_BYTES and not self._is_closed:
+                self._transport.pause_reading()  # each error would be kept for who reads none
         if len(said) == 1:
             self._transport.write(said[0])
         elif said:
