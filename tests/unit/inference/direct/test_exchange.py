@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import ssl
-import zlib
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -15,19 +10,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
-from services.inference.adapters.fronts.direct import listener as listener_module
 from services.inference.adapters.fronts.direct.call import UNSENT_BYTES_MAX
 from services.inference.adapters.fronts.direct.connection import UNREAD_BYTES
 from services.inference.adapters.fronts.direct.frames import ErrorCode
 from services.inference.adapters.fronts.direct.listener import DirectListener
 from services.inference.adapters.fronts.grpc_options import GrpcOptions
-from services.inference.adapters.fronts.tls import TlsFiles
-from tests.unit.inference.certificates import Authority
 from tests.unit.inference.direct.conftest import (
-    BUDGET_BYTES,
-    MESSAGE_BYTES,
     Handlers,
-    listening,
     until,
 )
 from tests.unit.inference.http2 import (
@@ -36,14 +25,12 @@ from tests.unit.inference.http2 import (
     DATA,
     END_HEADERS,
     END_STREAM,
-    GOAWAY,
     HEADERS,
     INITIAL_WINDOW_SIZE,
     LAST,
     MAX_FRAME_SIZE,
     PADDED,
     PING,
-    PREFACE,
     PRIORITIZED,
     RST_STREAM,
     SETTINGS,
@@ -55,8 +42,7 @@ from tests.unit.inference.http2 import (
     word,
 )
 
-OK, CANCELLED, UNKNOWN, DEADLINE, NOT_FOUND = 0, 1, 2, 4, 5
-EXHAUSTED, UNIMPLEMENTED, INTERNAL = 8, 12, 13
+OK, UNKNOWN, DEADLINE, INTERNAL = 0, 2, 4, 13
 WIDE = (INITIAL_WINDOW_SIZE, 2**31 - 1)
 TIMEOUT_S = 20.0
 
@@ -235,226 +221,6 @@ def test_a_reason_fits_into_a_frame_of_the_client(shared: DirectListener) -> Non
         assert 0 < len(answer["grpc-message"]) < 8_192
 
 
-# --- what is refused
-
-
-def test_a_method_that_is_not_there(shared: DirectListener) -> None:
-    with RawClient(shared.port) as client:
-        client.ask(1, "/t.T/Nothing", b"")
-        assert client.answer(1).status == UNIMPLEMENTED
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param(framed(b"one") + framed(b"two"), id="two"),
-        pytest.param(framed(b"whole")[:-1], id="half"),
-        pytest.param(framed(b"one") + b"\0\0", id="one and a bit"),
-        pytest.param(b"", id="none"),
-    ],
-)
-def test_a_unary_method_takes_one_whole_message(shared: DirectListener, data: bytes) -> None:
-    with RawClient(shared.port) as client:
-        head = frame(HEADERS, END_HEADERS, 1, client.head("/t.T/Echo"))
-        client.send(head, frame(DATA, END_STREAM, 1, data))
-        assert client.answer(1).status == UNIMPLEMENTED
-
-
-def test_messages_without_end_to_a_unary_method_are_not_kept(listener: DirectListener) -> None:
-    with RawClient(listener.port) as client:
-        client.send(frame(HEADERS, END_HEADERS, 1, client.head("/t.T/Echo")))
-        client.send(frame(DATA, 0, 1, framed(b"") * 2))
-        assert client.answer(1).status == UNIMPLEMENTED
-        assert listener.budget.used == 0
-
-
-def test_half_a_message_ends_a_stream_with_an_error(shared: DirectListener) -> None:
-    with RawClient(shared.port) as client:
-        head = frame(HEADERS, END_HEADERS, 1, client.head("/t.T/Chat"))
-        client.send(head, frame(DATA, END_STREAM, 1, framed(b"x") + framed(b"half")[:-1]))
-        assert client.answer(1).status == INTERNAL
-
-
-def test_a_message_over_the_limit_is_refused_by_its_prefix(listener: DirectListener) -> None:
-    with RawClient(listener.port) as client:
-        client.send(frame(HEADERS, END_HEADERS, 1, client.head("/t.T/Echo")))
-        client.send(frame(DATA, 0, 1, b"\0" + word(MESSAGE_BYTES + 1)))
-        answer = client.answer(1)
-        assert answer.status == EXHAUSTED
-        assert str(MESSAGE_BYTES) in answer["grpc-message"]
-        assert client.read_until(RST_STREAM).code == ErrorCode.NO_ERROR
-        assert listener.budget.used == 0
-
-
-def test_an_answer_over_the_limit_is_an_error(listener: DirectListener) -> None:
-    listener.bounds = replace(listener.bounds, message_bytes=1_000)
-    with RawClient(listener.port) as client:
-        client.ask(1, "/t.T/Count", b"1")
-        assert client.answer(1).status == EXHAUSTED
-
-
-@pytest.mark.parametrize("end", ["reset", "closed", "answered", "late"])
-def test_messages_are_taken_as_long_as_there_is_memory_and_again_when_they_are_gone(
-    listener: DirectListener, end: str
-) -> None:
-    claim, count = b"\0" + word(MESSAGE_BYTES - 100), BUDGET_BYTES // MESSAGE_BYTES
-    more = {"grpc_timeout": "20m"} if end == "late" else {}
-    with RawClient(listener.port) as holder, RawClient(listener.port) as client:
-        for number in range(1, 2 * count, 2):
-            head = holder.head("/t.T/Echo", **more)
-            holder.send(frame(HEADERS, END_HEADERS, number, head), frame(DATA, 0, number, claim))
-        until(lambda: listener.budget.used > BUDGET_BYTES - 200 or end == "late")
-        if end != "late":
-            client.ask(1, "/t.T/Echo", bytes(1_000))
-            assert client.answer(1).status == EXHAUSTED
-        for number in range(1, 2 * count, 2):
-            if end == "reset":
-                holder.send(frame(RST_STREAM, 0, number, word(ErrorCode.CANCEL)))
-            elif end == "answered":
-                rest = bytes(MESSAGE_BYTES - 100)
-                pieces = [rest[at : at + 2**20] for at in range(0, len(rest), 2**20)]
-                holder.send(*(frame(DATA, 0, number, each) for each in pieces))
-                holder.send(frame(DATA, END_STREAM, number), settings_frame([WIDE]))
-                holder.send(frame(WINDOW_UPDATE, 0, 0, word(MESSAGE_BYTES)))
-                assert len(holder.answer(number).data) == MESSAGE_BYTES - 95
-            elif end == "late":
-                assert holder.answer(number).status == DEADLINE
-        if end == "closed":
-            holder.socket.close()
-        until(lambda: listener.budget.used == 0)
-        client.ask(3, "/t.T/Echo", bytes(1_000))
-        assert client.answer(3).status == OK
-
-
-def test_small_messages_count_with_what_they_take_beside_their_bytes(
-    handlers: Handlers, options: GrpcOptions
-) -> None:
-    few = replace(options, messages_bytes=10_000)
-    with listening(handlers, few) as listener, RawClient(listener.port) as client:
-        client.ask(1, "/t.T/Deaf", *[b""] * 1_000)
-        assert client.answer(1).status == EXHAUSTED
-
-
-def test_a_message_that_never_comes_is_not_waited_for(
-    handlers: Handlers, options: GrpcOptions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listener_module, "SWEEP_S", 0.02)
-    with (
-        listening(handlers, options, message_s=0.05) as listener,
-        RawClient(listener.port) as client,
-    ):
-        client.send(frame(HEADERS, END_HEADERS, 1, client.head("/t.T/Echo")))
-        client.send(frame(DATA, 0, 1, b"\0" + word(1_000) + b"some"))
-        assert client.answer(1).status == DEADLINE
-
-
-# --- compression
-
-
-@pytest.mark.parametrize("how", [grpc.Compression.Gzip, grpc.Compression.Deflate])
-@pytest.mark.parametrize("method", ["Echo", "Started"])
-def test_compressed_messages_are_opened(
-    channel: grpc.Channel, method: str, how: grpc.Compression
-) -> None:
-    message = b"abc" * 10_000
-    assert (
-        ask(channel.unary_unary, f"/t.T/{method}")(message, compression=how, timeout=20) == message
-    )
-
-
-def test_compressed_messages_of_streams_are_opened(channel: grpc.Channel) -> None:
-    messages = [bytes([at]) * 5_000 for at in range(5)]
-    found = ask(channel.stream_stream, "/t.T/Chat")(
-        iter(messages), compression=grpc.Compression.Gzip, timeout=20
-    )
-    assert list(found) == messages
-
-
-BOMB = gzip.compress(bytes(MESSAGE_BYTES + 1))
-LARGE = gzip.compress(bytes(MESSAGE_BYTES))
-
-
-@pytest.mark.parametrize("method", ["Echo", "Started", "Sum"])
-@pytest.mark.parametrize(
-    ("encoding", "flag", "data", "status"),
-    [
-        pytest.param("gzip", 1, b"not gzip", INTERNAL, id="broken"),
-        pytest.param("gzip", 1, gzip.compress(b"x" * 99)[:-9], INTERNAL, id="cut off"),
-        pytest.param("deflate", 1, zlib.compress(b"x")[:-1], INTERNAL, id="deflate cut off"),
-        pytest.param("gzip", 1, BOMB, EXHAUSTED, id="bomb"),
-        pytest.param("snappy", 1, b"x", UNIMPLEMENTED, id="unknown"),
-        pytest.param("identity", 1, b"x", INTERNAL, id="none"),
-        pytest.param("gzip", 2, b"x", INTERNAL, id="flag"),
-        pytest.param("gzip", 0, b"plain", OK, id="not compressed"),
-    ],
-)
-def test_what_cannot_be_opened_is_said(
-    shared: DirectListener, method: str, encoding: str, flag: int, data: bytes, status: int
-) -> None:
-    with RawClient(shared.port) as client:
-        head = client.head(f"/t.T/{method}", grpc_encoding=encoding)
-        body = bytes([flag]) + word(len(data)) + data
-        client.send(frame(HEADERS, END_HEADERS, 1, head), frame(DATA, END_STREAM, 1, body))
-        assert client.answer(1).status == status
-
-
-def test_what_was_opened_counts_as_large_as_it_is(listener: DirectListener) -> None:
-    """Thousands of small messages that become large ones would fill the machine otherwise."""
-    with RawClient(listener.port) as client:
-        head = client.head("/t.T/Never", grpc_encoding="gzip")
-        body = b"\1" + word(len(LARGE)) + LARGE
-        for number in (1, 3):
-            client.send(frame(HEADERS, END_HEADERS, number, head))
-            client.send(frame(DATA, END_STREAM, number, body))
-        first = next(each.stream for each in client.frames() if each.kind == HEADERS)
-        assert client.answers[first].status == EXHAUSTED
-        assert listener.budget.used > MESSAGE_BYTES
-        other = 4 - first
-        client.send(frame(RST_STREAM, 0, other, word(ErrorCode.CANCEL)))
-        until(lambda: listener.budget.used == 0)
-
-
-# --- deadlines and bounds
-
-
-@pytest.mark.parametrize("method", ["Never", "Wait", "Chat"])
-def test_a_call_whose_time_is_over_ends_and_frees_its_place(
-    listener: DirectListener, handlers: Handlers, method: str
-) -> None:
-    with RawClient(listener.port) as client:
-        head = client.head(f"/t.T/{method}", grpc_timeout="100m")
-        ends = 0 if method == "Chat" else END_STREAM
-        client.send(frame(HEADERS, END_HEADERS, 1, head), frame(DATA, ends, 1, framed(b"x")))
-        assert client.answer(1).status == DEADLINE
-        assert handlers.cancelled.wait(TIMEOUT_S)
-        until(lambda: not listener._inside and listener.budget.used == 0)
-
-
-def test_calls_above_the_bound_are_refused(listener: DirectListener, options: GrpcOptions) -> None:
-    with RawClient(listener.port) as client, RawClient(listener.port) as other:
-        for number in range(options.calls):
-            client.ask(2 * number + 1, "/t.T/Never", b"x")
-        until(lambda: len(listener._inside) == options.calls)
-        other.ask(1, "/t.T/Echo", b"x")
-        assert other.answer(1).status == EXHAUSTED
-        client.send(frame(RST_STREAM, 0, 1, word(ErrorCode.CANCEL)))
-        until(lambda: len(listener._inside) == options.calls - 1)
-        other.ask(3, "/t.T/Echo", b"x")
-        assert other.answer(3).status == OK
-
-
-def test_calls_above_those_of_a_connection_are_refused_by_their_stream(
-    handlers: Handlers, options: GrpcOptions
-) -> None:
-    with listening(handlers, options, calls=2) as listener, RawClient(listener.port) as client:
-        for number in (1, 3, 5):
-            client.ask(number, "/t.T/Never", b"x")
-        assert client.answer(5).reset == ErrorCode.REFUSED_STREAM
-        client.send(frame(RST_STREAM, 0, 1, word(ErrorCode.CANCEL)))
-        client.ask(7, "/t.T/Echo", b"x")
-        assert client.answer(7).status == OK
-
-
 # --- what handlers say
 
 
@@ -617,157 +383,3 @@ def test_a_callback_that_fails_hinders_no_other(
         assert handlers.cancelled.wait(TIMEOUT_S)
         until(lambda: not listener._inside)
     assert [each["event"] for each in logs] == ["callback_failed"]
-
-
-# --- connections
-
-
-def test_a_server_that_stops_answers_what_is_inside(
-    handlers: Handlers, options: GrpcOptions
-) -> None:
-    listener = DirectListener(handlers.services(), handlers.starters(), options)
-    listener.start()
-    with RawClient(listener.port) as client, RawClient(listener.port) as idle:
-        client.ask(1, "/t.T/Wait", b"inside")
-        idle.read_until(SETTINGS)
-        until(lambda: handlers.seen == [b"inside"])
-        wait = listener.stop(TIMEOUT_S)
-        assert client.read_until(GOAWAY).code == ErrorCode.NO_ERROR
-        idle.rest()
-        assert [each.code for each in idle.others if each.kind == GOAWAY] == [0]
-        client.ask(3, "/t.T/Echo", b"late")
-        assert client.answer(3).reset == ErrorCode.REFUSED_STREAM
-        handlers.gate.set()
-        assert client.answer(1).messages == [b"inside"]
-        client.rest()
-    wait()
-    assert not listener.connections
-
-
-def test_a_server_that_stops_ends_what_does_not_end(
-    handlers: Handlers, options: GrpcOptions
-) -> None:
-    with listening(handlers, options) as listener, RawClient(listener.port) as client:
-        client.ask(1, "/t.T/Never", b"")
-        client.ask(3, "/t.T/Chat", b"x")
-        until(lambda: len(handlers.seen) == 2)
-        handlers.cancelled.clear()
-        listener.stop(0.05)()
-        client.rest()
-        assert handlers.cancelled.is_set()
-
-
-@pytest.fixture
-def hasty(
-    handlers: Handlers, options: GrpcOptions, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[DirectListener]:
-    """A listener without patience for connections."""
-    monkeypatch.setattr(listener_module, "SWEEP_S", 0.02)
-    with listening(handlers, options, begin_s=0.1, silence_s=0.2, answer_s=0.2) as listener:
-        yield listener
-
-
-@pytest.mark.parametrize("said", [b"", b"PRI * HT"])
-def test_a_connection_that_does_not_say_what_it_speaks_is_closed(
-    hasty: DirectListener, said: bytes
-) -> None:
-    with RawClient(hasty.port, None) as client:
-        client.send(said)
-        client.rest()
-    until(lambda: not hasty.connections)
-
-
-def test_saying_it_byte_by_byte_wins_no_time(hasty: DirectListener) -> None:
-    with RawClient(hasty.port, None) as client:
-        client.send(PREFACE + frame(SETTINGS, 0, 0, bytes(6_000))[:9])
-
-        def is_closed() -> bool:
-            try:
-                client.send(b"\0")
-            except ConnectionError:
-                return True
-            return False
-
-        until(is_closed)
-
-
-def test_a_silent_client_is_asked_and_stays_if_it_answers(hasty: DirectListener) -> None:
-    with RawClient(hasty.port) as client:
-        for _ in range(3):
-            asked = client.read_until(PING)
-            client.send(frame(PING, ACK, 0, asked.payload))
-        client.ask(1, "/t.T/Echo", b"here")
-        assert client.answer(1).messages == [b"here"]
-        client.rest()  # it does not answer any more
-        assert [each for each in client.others if each.kind == PING]
-    until(lambda: not hasty.connections)
-
-
-def test_a_client_that_reads_nothing_is_closed_though_it_speaks(hasty: DirectListener) -> None:
-    with RawClient(hasty.port, [WIDE], receive_bytes=16_384) as client:
-        client.send(frame(WINDOW_UPDATE, 0, 0, word(2**30)))
-        client.ask(1, "/t.T/Count", b"1000")
-        until(lambda: any(connection.is_full for connection in hasty.connections))
-        until(lambda: not hasty.connections)
-
-
-# --- TLS
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def secure(
-    handlers: Handlers,
-    options: GrpcOptions,
-    authority: Authority,
-) -> Iterator[DirectListener]:
-    """A listener that speaks TLS."""
-    issued = authority.issue("server")
-    files = TlsFiles(issued.certificate, issued.key)
-    with listening(handlers, replace(options, tls=files), begin_s=1.0) as listener:
-        yield listener
-
-
-@pytest.mark.parametrize("protocols", [None, ["h2"], ["http/1.1", "h2"]])
-def test_tls_needs_no_alpn(
-    secure: DirectListener, authority: Authority, protocols: list[str] | None
-) -> None:
-    context = ssl.create_default_context(cafile=str(authority.file))
-    if protocols is not None:
-        context.set_alpn_protocols(protocols)
-    with RawClient(secure.port, tls=context) as client:
-        client.ask(1, "/t.T/Echo", bytes(50_000))
-        assert client.answer(1).messages == [bytes(50_000)]
-        assert isinstance(client.socket, ssl.SSLSocket)
-        assert client.socket.selected_alpn_protocol() == ("h2" if protocols else None)
-
-
-def test_http1_over_tls_is_refused(secure: DirectListener, authority: Authority) -> None:
-    context = ssl.create_default_context(cafile=str(authority.file))
-    context.set_alpn_protocols(["http/1.1"])
-    with RawClient(secure.port, None, tls=context) as client:
-        client.send(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        assert client.read_until(GOAWAY).code == ErrorCode.PROTOCOL_ERROR
-
-
-def test_a_handshake_that_goes_nowhere_is_ended(secure: DirectListener) -> None:
-    with RawClient(secure.port, None) as client:
-        client.send(b"\x16\x03\x01")
-        client.rest()
-
-
-def test_what_nobody_reads_over_tls_ends_the_reading(
-    secure: DirectListener, authority: Authority
-) -> None:
-    context = ssl.create_default_context(cafile=str(authority.file))
-    with RawClient(secure.port, [WIDE], receive_bytes=16_384, tls=context) as client:
-        client.send(frame(WINDOW_UPDATE, 0, 0, word(2**30)))
-        client.ask(1, "/t.T/Count", b"400")
-        until(lambda: any(connection.is_full for connection in secure.connections))
-        frames = client.frames()
-        while any(connection.is_full for connection in secure.connections):
-            assert next(frames, None) is not None
