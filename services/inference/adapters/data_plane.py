@@ -112,12 +112,12 @@ class Ticket:
             What gives up: nobody waits any more, and nothing is told. Either function may be called
             before this returns.
         """
-        # The future keeps `done` for ever: it must not keep the request's tensors in turn.
-        waiting: Ticket | None = self
+        # The future keeps `done` for ever: it must not keep the request's tensors in turn. Whoever
+        # takes the ticket off this list, tells or gives up.
+        waiting = [self]
 
         def done(future: Future[Inferred]) -> None:
-            nonlocal waiting
-            ticket, waiting = waiting, None
+            ticket = _taken(waiting)
             if ticket is None:
                 return
             try:
@@ -131,8 +131,7 @@ class Ticket:
             refused(error)
 
         def give_up() -> None:
-            nonlocal waiting
-            ticket, waiting = waiting, None
+            ticket = _taken(waiting)
             if ticket is not None:
                 ticket.give_up()
 
@@ -268,6 +267,14 @@ class DataPlane:
         response = _response(request, job, inferred)
         job.answered(inferred, time.perf_counter_ns() - started_ns, now_ms(self._clock))
         return response
+
+
+def _taken(waiting: list[Ticket]) -> Ticket | None:
+    """Take what only one of several threads gets; None for the others."""
+    try:
+        return waiting.pop()
+    except IndexError:
+        return None
 
 
 def now_ms(clock: Clock) -> int:

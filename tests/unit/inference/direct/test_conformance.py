@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 
+import grpc
 import pytest
 
 from services.inference.adapters.fronts.direct.connection import PATIENCE
@@ -68,7 +69,13 @@ def over_the_window() -> bytes:
 
 
 def long_head() -> bytes:
+    """Return a block of 20 KB."""
     return b"".join(literal(f"x-{index}", "v" * 100) for index in range(150))
+
+
+def endless_head() -> bytes:
+    """Return a small block that says one field a thousand times, by reference."""
+    return b"\x40" + literal("x-field", "v" * 100)[1:] + b"\xbe" * 1_000
 
 
 FAULTS = {
@@ -117,7 +124,7 @@ LATER_FAULTS = {
     "head with padding of no length": (frame(HEADERS, END_HEADERS | PADDED, 1), SIZE),
     "head with half a priority": (frame(HEADERS, END_HEADERS | PRIORITIZED, 1, bytes(4)), SIZE),
     "head too large a frame": (frame(HEADERS, END_HEADERS, 1, bytes(40_000)), SIZE),
-    "list of fields too long": (frame(HEADERS, END_HEADERS, 1, HEAD + long_head()), CALM),
+    "list of fields too long": (frame(HEADERS, END_HEADERS, 1, HEAD + endless_head()), CALM),
     "second head that does not end": (opened() + opened(), PROTOCOL),
     "head after the end": (opened(flags=END_STREAM) + opened(flags=END_STREAM), CLOSED),
     # --- HPACK
@@ -275,8 +282,20 @@ def test_what_is_no_call_is_answered_so_and_the_connection_goes_on(
         block = b"".join(literal(*each) for each in head)
         client.send(frame(HEADERS, END_HEADERS, 1, block), frame(DATA, END_STREAM, 1, framed(b"")))
         answer = client.answer(1)
-        assert answer[":status"] == "400"
+        assert answer[":status"] == ("415" if reason == "application/grpc" else "400")
         assert reason in answer["grpc-message"].replace("%20", " ").replace("%2F", "/")
+        client.ask(3, "/t.T/Echo", b"next")
+        assert client.answer(3).messages == [b"next"]
+
+
+def test_a_head_that_is_too_long_is_refused_and_the_connection_goes_on(
+    shared: DirectListener,
+) -> None:
+    with RawClient(shared.port) as client:
+        client.send(frame(HEADERS, LAST, 1, ECHO + long_head()))
+        answer = client.answer(1)
+        assert answer["grpc-status"] == str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
+        assert "at most 16384" in answer["grpc-message"].replace("%20", " ")
         client.ask(3, "/t.T/Echo", b"next")
         assert client.answer(3).messages == [b"next"]
 

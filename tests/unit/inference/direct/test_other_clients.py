@@ -99,4 +99,4 @@ async def test_node_is_told_of_errors(shared: DirectListener) -> None:
     assert nothing["head"]["grpc-status"] == "12"
     assert (aborted["head"]["grpc-status"], aborted["head"]["grpc-message"]) == ("9", "no")
     assert aborted["head"]["why"] == "because"
-    assert plain["status"] == 400
+    assert plain["status"] == 415

@@ -27,6 +27,9 @@ PATIENCE: Final = 1_000
 UNREAD_BYTES: Final = 1024 * 1024
 """Answers that a client may leave unread before others wait; and errors, before it is not read."""
 
+HEAR_S: Final = 0.5  # for a client to hear that the server stops, at most
+_HEARD: Final = b"draining"
+_STOPS: Final = "the server stops"
 log = structlog.get_logger()
 _WASTE: Final = memoryview(bytearray(4_096))  # what comes after the end
 
@@ -327,6 +330,8 @@ class Connection(asyncio.BufferedProtocol):
         self._lose_patience()
         if not flags & frames.ACK:
             self.say(frames.frame(frames.PING, frames.ACK, 0, payload))
+        elif payload == _HEARD:
+            self._refuse_calls()
 
     def _take_reset(self, _: int, number: int, payload: bytes) -> None:
         frames.word(payload)
@@ -388,10 +393,19 @@ class Connection(asyncio.BufferedProtocol):
             self._close()
 
     def drain(self) -> None:
-        """Take no new calls; close once those that run are answered."""
+        """Take no new calls; close once those that run are answered.
+
+        The client is told first, and its calls are refused only once it must have heard: what it
+        sent meanwhile is answered (RFC 9113, 6.8).
+        """
+        self.say(frames.goaway(frames.WINDOW_MAX, ErrorCode.NO_ERROR, _STOPS))
+        self.say(frames.frame(frames.PING, 0, 0, _HEARD))
+        self._loop.call_later(HEAR_S, self._refuse_calls)
+
+    def _refuse_calls(self) -> None:
         if not self._is_draining:
             self._is_draining = True
-            self.say(frames.goaway(self._last, ErrorCode.NO_ERROR, "the server stops"))
+            self.say(frames.goaway(self._last, ErrorCode.NO_ERROR, _STOPS))
             if not self.streams:
                 self._close()
 

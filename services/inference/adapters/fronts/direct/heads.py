@@ -8,7 +8,7 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -30,6 +30,9 @@ _NOT_METADATA: Final = frozenset(
 _STATUS_200: Final = b"\x88"  # the static table's entry
 _PRINTABLE: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _REASON_BYTES: Final = 1_024  # of what is told; clients refuse long heads, and then know nothing
+_FIELD_BYTES: Final = 32  # counted beside its name and value (RFC 9113, 6.5.2)
+TOLERATED: Final = 4
+BAD_REQUEST, UNSUPPORTED = 400, 415
 _SPECIAL: Final = frozenset((":method", ":scheme", ":path", ":authority"))
 _OF_ONE_HOP: Final = frozenset(
     ("connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade")
@@ -46,6 +49,7 @@ class Head:
         timeout_s: How long the client waits; None for as long as it takes.
         encoding: How its messages are compressed; "" where they are not.
         fault: Why it is no call of gRPC; "" where it is one.
+        http_status: What such a fault is answered with; 0 where it is a call, too long a one.
     """
 
     path: str
@@ -53,17 +57,20 @@ class Head:
     timeout_s: float | None = None
     encoding: str = ""
     fault: str = ""
+    http_status: int = BAD_REQUEST
 
 
 class HeadReader:
     """Reads the heads of one connection, in their order.
 
     Args:
-        max_bytes: Of a head's names and values, each counted with 32 bytes more.
+        max_bytes: Of a head's names and values, each pair counted with 32 bytes more. A longer one
+            is no call; one that is longer by far (`TOLERATED`) ends the connection.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._decoder = Decoder(max_header_list_size=max_bytes)
+        self._max_bytes = max_bytes
+        self._decoder = Decoder(max_header_list_size=TOLERATED * max_bytes)
         self._known: dict[bytes, Head] = {}
 
     def read(self, block: bytes) -> Head:
@@ -72,12 +79,12 @@ class HeadReader:
         if known is not None:
             return known
         try:
-            fields = self._decoder.decode(block, raw=True)
+            fields = list(self._decoder.decode(block, raw=True))
         except OversizedHeaderListError as error:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from error
         except (HPACKError, IndexError) as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
-        head = head_of(fields)
+        head = self._bounded(fields)
         if block.translate(None, _INDEXED):
             self._known.clear()  # it may have moved the table that the others refer to
         else:
@@ -85,6 +92,13 @@ class HeadReader:
                 self._known.clear()
             self._known[block] = head
         return head
+
+    def _bounded(self, fields: Sequence[tuple[bytes, bytes]]) -> Head:
+        size = sum(len(name) + len(value) + _FIELD_BYTES for name, value in fields)
+        if size <= self._max_bytes:
+            return head_of(fields)
+        fault = f"a head of {size} bytes: at most {self._max_bytes} are taken"
+        return Head("", (), fault=fault, http_status=0)
 
 
 def head_of(fields: Iterable[tuple[bytes, bytes]]) -> Head:
@@ -99,7 +113,7 @@ def head_of(fields: Iterable[tuple[bytes, bytes]]) -> Head:
     if not path or special.get(":method") != "POST":
         return Head(path, (), fault="calls of gRPC are POSTed to a path")
     if not special.get("content-type", "").startswith(CONTENT):
-        return Head(path, (), fault=f"calls of gRPC are {CONTENT}")
+        return Head(path, (), fault=f"calls of gRPC are {CONTENT}", http_status=UNSUPPORTED)
     try:
         timeout_s = _timeout_s(special.get("grpc-timeout", ""))
     except ValueError:

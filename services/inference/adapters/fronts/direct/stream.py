@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 STREAM_WINDOW: Final = 4 * 1024 * 1024
 UNTAKEN_MESSAGES: Final = 4  # of a stream, before its client is not given more room
 JOINED_BYTES: Final = 64 * 1024  # answers up to this go out as one piece
-BAD_REQUEST: Final = 400
 STATUSES: Final = {
     EncodingUnknown: grpc.StatusCode.UNIMPLEMENTED,
     MessageTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -90,8 +89,10 @@ class Stream:
 
     def begin(self) -> None:
         """Have the call answered as far as that is possible without its message."""
-        if self.head.fault:
-            self._end(refused(BAD_REQUEST, self.head.fault))
+        if self.head.fault and self.head.http_status:
+            self._end(refused(self.head.http_status, self.head.fault))
+        elif self.head.fault:
+            self.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, self.head.fault)
         elif self.handler is None:
             self.fail(grpc.StatusCode.UNIMPLEMENTED, f"there is no method {self.head.path}")
         elif self.handler.request_streaming:
