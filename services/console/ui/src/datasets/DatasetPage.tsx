@@ -9,6 +9,7 @@ import { colours } from "../label/colours";
 import { Select } from "../ui/controls";
 import { ago, percent, plural } from "../ui/format";
 import { Failure, Loading } from "../ui/states";
+import { tabOf } from "../ui/tabs";
 import { Diff } from "./Diff";
 import { Drops } from "./Drops";
 import { Items } from "./Items";
@@ -44,7 +45,7 @@ export default function DatasetPage() {
 function Dataset({ name, versions }: { name: string; versions: readonly Version[] }) {
   const { version: asked } = useParams();
   const [address] = useSearchParams();
-  const tab = address.get("tab") ?? "images";
+  const tab = tabOf(address, TABS, "images");
   const version = versions.find((one) => String(one.version) === asked) ?? versions[0]!;
   const at = asked ? `/datasets/${name}/${version.version}` : `/datasets/${name}`;
   const classes = version.classes;

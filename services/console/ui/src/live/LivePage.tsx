@@ -5,6 +5,7 @@ import "../styles/live.css";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useSearchParams } from "react-router";
 import { get, type Schemas } from "../api/client";
+import { tabOf } from "../ui/tabs";
 import { Agents } from "./Agents";
 import { Dead } from "./Dead";
 import { Events } from "./Events";
@@ -21,7 +22,7 @@ const TABS = [
 
 export default function LivePage() {
   const [address] = useSearchParams();
-  const tab = address.get("tab") ?? "runs";
+  const tab = tabOf(address, TABS, "runs");
   const queues = useQuery({
     queryKey: ["queues"],
     queryFn: () => get<Schemas["QueuesOut"]>("/api/queues"),

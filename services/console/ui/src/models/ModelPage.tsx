@@ -13,6 +13,7 @@ import { Button, Chip, Select } from "../ui/controls";
 import { Facts, Tree } from "../ui/data";
 import { ago, bytes, duration, metric, title, words } from "../ui/format";
 import { Empty, Failure, Loading } from "../ui/states";
+import { tabOf } from "../ui/tabs";
 import { Compare } from "./Compare";
 import { Deployments, Promote } from "./Deployments";
 import { Evaluation } from "./Evaluation";
@@ -50,7 +51,7 @@ function Model({ name, versions }: { name: string; versions: readonly Version[] 
   const { version: asked } = useParams();
   const [address] = useSearchParams();
   const version = versions.find((one) => String(one.version) === asked) ?? versions[0]!;
-  const tab = address.get("tab") ?? (asked ? "evaluation" : "versions");
+  const tab = tabOf(address, TABS, asked ? "evaluation" : "versions");
   const [moving, setMoving] = useState<Version | null>(null);
   const mayOperate = useMay("operate");
   return (
